@@ -1,0 +1,80 @@
+// Package link is the network side of the engine: a Link receives and sends whole Ethernet frames in batches on one
+// interface. Each implementation lives in a folder of its own (packet: Linux packet sockets with a memory-mapped ring;
+// mem: in memory, with faults for tests) and passes the suite in linktest.
+package link
+
+import (
+	"errors"
+
+	"goaoe/aoe"
+)
+
+// Errors of Send and Inject that the caller must tell apart. Both are transient (protocol: a target survives them).
+var (
+	// ErrFull means that the kernel's or the peer's queue is full: try again when FD is writable.
+	ErrFull = errors.New("link: send queue is full")
+	// ErrDown means that the interface is down or gone: what was to be sent is lost, the link may come back by itself.
+	ErrDown = errors.New("link: interface is down")
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("link: closed")
+)
+
+// Frame is one received frame. Data is a view into memory of the link: it is valid until the Release that gives it back.
+type Frame struct {
+	Data []byte // from the Ethernet destination address on, without FCS; as long as what arrived, never longer
+	Time int64  // when the kernel received it, nanoseconds since the Unix epoch; 0 when unknown
+	TCI  uint16 // 802.1Q tag control information (priority, VID) that the kernel stripped; valid with Tagged
+	// Tagged tells that the frame had a VLAN tag on the wire that is not part of Data any more.
+	Tagged bool
+}
+
+// Msg is one frame to send, as up to two pieces that are sent one after the other (a reply's header and its data).
+// The link does not keep either after Send returns. A Msg shorter than 60 bytes is the caller's fault: links do not pad.
+type Msg struct {
+	Head []byte
+	Body []byte // may be nil
+	Err  error  // set by Send when this one message was refused (e.g. unreadable mapped memory); the others went out
+}
+
+// Info is what a link knows of its interface when asked.
+type Info struct {
+	Name  string
+	Index int // the kernel's interface index; 0 for links that are not of the kernel
+	MAC   aoe.MAC
+	MTU   int // bytes behind the 14 byte Ethernet header
+}
+
+// Link is one interface as seen by one lane. Recv, Release, Send, Pending belong to one goroutine (the lane);
+// Inject, Drops and SetFilter may be called from any.
+type Link interface {
+	// Info returns the interface's facts as they were when the link was opened.
+	Info() Info
+	// Recv fills batch with frames that wait, without blocking and without a system call, oldest first, and returns
+	// how many. Frames stay the link's memory; the caller gives all of them back by one Release before the next Recv.
+	Recv(batch []Frame) int
+	// Release gives the frames of the last Recv back to the link.
+	Release()
+	// Pending tells at the cost of a memory load whether Recv would return something.
+	Pending() bool
+	// Send sends msgs in order, without blocking. It returns how many of them are dealt with (sent, or refused with
+	// their Err set); with fewer than len(msgs) the error says why it stopped: ErrFull, ErrDown, ErrClosed.
+	Send(msgs []Msg) (int, error)
+	// Inject sends one frame at once, outside of the lane's batches (announcements, deferred replies).
+	// Safe for use by several goroutines.
+	Inject(frame []byte) error
+	// FD is a descriptor to poll: readable when Recv would return something, writable when Send would take something;
+	// -1 when the link cannot be polled.
+	FD() int
+	// SetFilter says which targets' frames are wanted: frames for other addresses need not reach Recv and must not wake
+	// the process. It is an optimisation: Recv may still return others. A nil filter wants everything.
+	SetFilter(f *Filter) error
+	// Drops returns how many frames the kernel lost since the link was opened because the ring was full.
+	Drops() uint64
+	// Close frees the link. No other method may run or be called afterwards, except Inject, which returns ErrClosed.
+	Close() error
+}
+
+// Filter tells which frames a lane wants.
+type Filter struct {
+	Addrs []aoe.Addr // addresses of the exports served on this interface, sorted; wildcards always pass
+}
