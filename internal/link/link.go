@@ -78,3 +78,9 @@ type Link interface {
 type Filter struct {
 	Addrs []aoe.Addr // addresses of the exports served on this interface, sorted; wildcards always pass
 }
+
+// Checker is an optional ability of a Link: after poll reported an error state on FD, Check returns that error (ErrDown
+// and the like) and clears it, or nil.
+type Checker interface {
+	Check() error
+}

@@ -41,12 +41,13 @@ const (
 	DropBusy           // the slow path (state changes) was full
 	DropSend           // the reply could not be sent
 	DropClosing        // the export is being removed
+	DropDuplicate      // a repetition took the place of an identical request that was still waiting, or came too soon
 	NumDrops
 )
 
 var dropNames = [NumDrops]string{
 	"none", "short", "ethertype", "vlan", "destination", "source", "response", "address", "mask", "access", "version",
-	"command", "wildcard", "compare", "argument", "full", "stale", "busy", "send", "closing",
+	"command", "wildcard", "compare", "argument", "full", "stale", "busy", "send", "closing", "duplicate",
 }
 
 // String returns the reason's short name, as used in metrics and tables.

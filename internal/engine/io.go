@@ -1,0 +1,268 @@
+package engine
+
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/internal/link"
+	"goaoe/internal/stats"
+	"goaoe/internal/store"
+	"goaoe/internal/target"
+)
+
+// begin takes a validated storage request into the export's order and starts it if nothing holds it up.
+func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.IOSpec) {
+	var x *laneExport
+	if int(te.ID) < len(l.exports) {
+		x = l.exports[te.ID]
+	}
+	if x == nil || x.closing || x.te != te {
+		p.st.Drops[stats.DropClosing].Inc() // being removed, or steered to the wrong lane while lanes were joining
+		return
+	}
+	if age := l.eng.opts.RequestAge; age > 0 && f.Time != 0 && l.now-f.Time > int64(age) {
+		l.drop(p, x, stats.DropStale)
+		return
+	}
+	if x.queued+x.waiting > 0 || x.writes > 0 {
+		if o := x.repetition(f.Data, &spec); o != nil {
+			if o.state != slotStore {
+				copy(o.req, f.Data[:reqHeader])
+				o.port, o.time = p, f.Time
+			}
+			l.drop(p, x, stats.DropDuplicate)
+			return
+		}
+	}
+	if x.held >= x.backlog {
+		l.drop(p, x, stats.DropFull)
+		return
+	}
+	start, end := spec.LBA, spec.LBA+uint64(spec.Count)
+	write := spec.Kind == target.IOWrite
+	switch spec.Kind {
+	case target.IODiscard: // its ranges may lie anywhere: in order with everything
+		start, end, write = 0, math.MaxUint64, true
+	case target.IOFlush: // covers what was acknowledged before it, nothing else waits
+		start, end = 0, 0
+	}
+	if write && len(l.ports) > 1 && x.log.overtaken(f, p, start, end, l.now) {
+		l.drop(p, x, stats.DropStale)
+		return
+	}
+	s := l.slots.get()
+	if s == nil || len(s.data) < payloadLen(&spec) || spec.Kind == target.IORead && len(s.data) < spec.Count*store.SectorSize {
+		if s != nil {
+			l.slots.put(s)
+		}
+		l.drop(p, x, stats.DropFull)
+		return
+	}
+	copy(s.req, f.Data[:reqHeader])
+	copy(s.data, f.Data[reqHeader:reqHeader+payloadLen(&spec)])
+	s.exp, s.port, s.io, s.time = x, p, spec, f.Time
+	s.start, s.end, s.write = start, end, write
+	x.admit(s)
+	if write && len(l.ports) > 1 {
+		x.log.add(s)
+	}
+	if s.state == slotWaiting {
+		te.Stats.Waits.Inc()
+		return
+	}
+	l.start(s)
+}
+
+// drop counts a request that gets no reply.
+func (l *lane) drop(p *lanePort, x *laneExport, d stats.Drop) {
+	p.st.Drops[d].Inc()
+	x.te.Stats.Drops[d].Inc()
+}
+
+// start runs a request that nothing is in the way of: from memory if possible, else on the store, else when
+// the store has room.
+func (l *lane) start(s *slot) {
+	x := s.exp
+	if s.io.Kind == target.IORead && x.view != nil {
+		if v := x.view.View(int64(s.io.LBA)*store.SectorSize, s.io.Count*store.SectorSize); v != nil {
+			l.replyView(s, v)
+			return
+		}
+	}
+	if x.onStore >= x.queue {
+		x.pushReady(s)
+		return
+	}
+	x.onStore++
+	l.submit(s)
+}
+
+// replyView answers a read out of the storage's own memory. The request stays in the order until the data is sent.
+func (l *lane) replyView(s *slot, v []byte) {
+	s.state = slotView
+	te := s.exp.te
+	h, d := te.Finish(s.req, s.port.in, s.io, target.OK, 0, false, s.head)
+	te.Stats.Views.Inc()
+	l.count(s)
+	if !l.queueSlot(s, s.head[:h], v[:d]) {
+		s.port.st.Drops[stats.DropSend].Inc()
+		l.release(s)
+	}
+}
+
+// toStore runs a read whose view could not be sent on the store after all.
+func (l *lane) toStore(s *slot) {
+	x := s.exp
+	if x.onStore >= x.queue {
+		x.pushReady(s)
+		return
+	}
+	x.onStore++
+	l.submit(s)
+}
+
+// submit hands a request to the store.
+func (l *lane) submit(s *slot) {
+	s.state = slotStore
+	op := &s.op
+	op.Off = int64(s.io.LBA) * store.SectorSize
+	op.Durable, op.Len, op.Buf = s.io.Durable, 0, nil
+	op.Errno, op.Done = 0, 0
+	switch s.io.Kind {
+	case target.IORead:
+		op.Kind, op.Buf = store.Read, s.data[:s.io.Count*store.SectorSize]
+	case target.IOWrite:
+		op.Kind, op.Buf = store.Write, s.data[:s.io.Count*store.SectorSize]
+	case target.IOFlush:
+		op.Kind, op.Off = store.Flush, 0
+	case target.IODiscard:
+		if !l.nextRange(s) { // nothing to discard at all: a flush has the same effect and comes back the same way
+			op.Kind, op.Off = store.Flush, 0
+		}
+	}
+	s.exp.ch.Submit(op)
+	l.acts = true
+}
+
+// nextRange prepares the next range of a discard, and tells whether there was one.
+func (l *lane) nextRange(s *slot) bool {
+	for {
+		lba, n, ok := target.DiscardRange(s.data[:payloadLen(&s.io)], s.part)
+		if !ok {
+			return false
+		}
+		s.part++
+		if n > 0 {
+			s.op.Kind, s.op.Off, s.op.Len = store.Discard, int64(lba)*store.SectorSize, int64(n)*store.SectorSize
+			return true
+		}
+	}
+}
+
+// reap collects what the executors have done, until they have nothing more.
+func (l *lane) reap() {
+	for again := true; again; {
+		again = false
+		for _, x := range l.set.Executors() {
+			n := x.Reap(l.done[:])
+			for _, op := range l.done[:n] {
+				l.complete(l.slots.slots[op.User])
+			}
+			if n > 0 {
+				l.acts = true
+				x.Flush() // what was waiting for these
+				again = true
+			}
+		}
+	}
+}
+
+// complete answers a request that the store is done with.
+func (l *lane) complete(s *slot) {
+	x := s.exp
+	if s.io.Kind == target.IODiscard && s.op.Errno == 0 && s.op.Kind == store.Discard && l.nextRange(s) {
+		s.op.Errno, s.op.Done = 0, 0
+		x.ch.Submit(&s.op)
+		return
+	}
+	res := result(s.op.Errno)
+	failed, known := s.io.LBA, false
+	if res != target.OK {
+		x.te.Stats.Errors.Inc()
+		if s.op.Done > 0 {
+			failed, known = s.io.LBA+uint64(s.op.Done/store.SectorSize), true
+		}
+	} else {
+		l.count(s)
+	}
+	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.head)
+	x.onStore--
+	s.state = slotReply
+	x.retire(s)
+	if !l.queueSlot(s, s.head[:h], s.data[:d]) {
+		s.port.st.Drops[stats.DropSend].Inc()
+		l.slots.put(s)
+	}
+	l.pump(x)
+}
+
+// release frees a request whose reply was sent or given up.
+func (l *lane) release(s *slot) {
+	x, view := s.exp, s.state == slotView
+	if view {
+		x.retire(s)
+	}
+	l.slots.put(s)
+	if view {
+		l.pump(x)
+	}
+}
+
+// pump starts what may run while the store has room.
+func (l *lane) pump(x *laneExport) {
+	for x.readyFirst != nil && x.onStore < x.queue {
+		s := x.popReady()
+		if age := l.eng.opts.RequestAge; age > 0 && s.time != 0 && l.now-s.time > int64(age) {
+			l.drop(s.port, x, stats.DropStale)
+			x.retire(s)
+			l.slots.put(s)
+			continue
+		}
+		l.start(s)
+	}
+	l.settle(x)
+}
+
+// count adds a request that is done to its export's counters.
+func (l *lane) count(s *slot) {
+	st := &s.exp.te.Stats
+	n := uint64(s.io.Count) * store.SectorSize
+	switch s.io.Kind {
+	case target.IORead:
+		st.Reads.Inc()
+		st.ReadBytes.Add(n)
+	case target.IOWrite:
+		st.Writes.Inc()
+		st.WriteBytes.Add(n)
+	case target.IOFlush:
+		st.Flushes.Inc()
+	case target.IODiscard:
+		st.Others.Inc()
+	}
+}
+
+// result turns what the store says into what the target tells.
+func result(e unix.Errno) target.Result {
+	switch e {
+	case 0:
+		return target.OK
+	case unix.ENOSPC, unix.EDQUOT, unix.EFBIG:
+		return target.NoSpace
+	case unix.ENODEV, unix.ENXIO:
+		return target.Gone
+	case unix.EROFS, unix.EPERM, unix.EACCES:
+		return target.ReadOnly
+	}
+	return target.Media
+}

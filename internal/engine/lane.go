@@ -1,0 +1,393 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/aoe"
+	"goaoe/internal/link"
+	"goaoe/internal/stats"
+	"goaoe/internal/store"
+	"goaoe/internal/sys"
+	"goaoe/internal/target"
+)
+
+const (
+	rxBatch   = 64 // frames taken from one link in one turn
+	reapBatch = 64
+	// blockedPoll is how long a lane sleeps at most while a link's send queue is full and nothing else happens.
+	blockedPoll = 10 * time.Millisecond
+)
+
+var errStopped = errors.New("the engine has stopped")
+
+// lane is one thread of the engine. Everything in it belongs to that thread, but for the mailbox.
+type lane struct {
+	eng   *Engine
+	n     int
+	stats stats.Lane
+
+	ports   []*lanePort
+	exports []*laneExport // by target ID; nil where none
+	slots   pool
+	set     store.Set
+
+	req  target.Request
+	done [reapBatch]*store.Op
+	now  int64 // Unix nanoseconds, taken once a turn in which frames came
+	acts bool  // this turn did something
+
+	spin     time.Duration // how long to look for work before sleeping, at this moment
+	pollFDs  []unix.PollFd
+	stopping bool
+	ended    bool
+
+	wake  *sys.EventFD
+	mail  atomic.Bool
+	mu    sync.Mutex // guards mails and closed
+	mails []mail
+	shut  bool
+	over  chan struct{} // closed when the thread has ended
+}
+
+// mail is a function for the lane to run between two turns.
+type mail struct {
+	fn   func(*lane)
+	done chan struct{}
+}
+
+func newLane(e *Engine, n int) (*lane, error) {
+	wake, err := sys.NewEventFD()
+	if err != nil {
+		return nil, fmt.Errorf("lane %d: %w", n, err)
+	}
+	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{})}, nil
+}
+
+// call has the lane run fn between two turns, and waits for it.
+func (l *lane) call(fn func(*lane)) error {
+	m := mail{fn: fn, done: make(chan struct{})}
+	l.mu.Lock()
+	if l.shut {
+		l.mu.Unlock()
+		return errStopped
+	}
+	l.mails = append(l.mails, m)
+	l.mail.Store(true)
+	l.mu.Unlock()
+	l.wake.Signal()
+	<-m.done
+	return nil
+}
+
+// stop drains the lane and ends its thread.
+func (l *lane) stop(ctx context.Context) error {
+	if err := l.call(func(l *lane) { l.stopping = true }); err != nil {
+		return nil // it has ended before
+	}
+	select {
+	case <-l.over:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("lane %d: requests are still in flight on storage: %w", l.n, ctx.Err())
+	}
+}
+
+// run is the lane's thread.
+func (l *lane) run() {
+	runtime.LockOSThread() // an io_uring may be bound to the thread that made it
+	for !l.ended {
+		if l.mail.Load() {
+			l.readMail()
+		}
+		if l.turn() {
+			continue
+		}
+		if l.stopping && l.idleNow() {
+			break
+		}
+		l.idle()
+	}
+	l.end()
+}
+
+// turn does all the work that there is at this moment once, and tells whether there was any.
+func (l *lane) turn() bool {
+	l.acts = false
+	if !l.stopping {
+		l.receive()
+	}
+	for _, x := range l.set.Executors() {
+		x.Flush()
+	}
+	l.reap()
+	for _, p := range l.ports {
+		if p.n > 0 {
+			l.flush(p)
+		}
+	}
+	if l.acts {
+		l.stats.Turns.Inc()
+	}
+	return l.acts
+}
+
+// receive takes a batch of frames from every link and handles them in the order in which the kernel received them.
+func (l *lane) receive() {
+	busy := 0
+	var only *lanePort
+	for _, p := range l.ports {
+		p.nf, p.cur = 0, 0
+		if !p.link.Pending() {
+			continue
+		}
+		if p.nf = p.link.Recv(p.frames[:]); p.nf > 0 {
+			p.refresh()
+			p.st.RxBatches.Inc()
+			p.st.RxFrames.Add(uint64(p.nf))
+			busy++
+			only = p
+		}
+	}
+	if busy == 0 {
+		return
+	}
+	l.acts = true
+	l.now = sys.Realtime()
+	if busy == 1 {
+		for i := 0; i < only.nf; i++ {
+			l.frame(only, &only.frames[i])
+		}
+		only.link.Release()
+		return
+	}
+	for {
+		var p *lanePort
+		for _, q := range l.ports {
+			if q.cur < q.nf && (p == nil || q.frames[q.cur].Time < p.frames[p.cur].Time) {
+				p = q
+			}
+		}
+		if p == nil {
+			break
+		}
+		l.frame(p, &p.frames[p.cur])
+		p.cur++
+	}
+	for _, p := range l.ports {
+		if p.nf > 0 {
+			p.link.Release()
+		}
+	}
+}
+
+// frame handles one received frame.
+func (l *lane) frame(p *lanePort, f *link.Frame) {
+	p.st.RxBytes.Add(uint64(len(f.Data)))
+	if d := l.req.Parse(f.Data, f.Tagged, f.TCI, p.in); d != stats.NoDrop {
+		p.st.Drops[d].Inc()
+		if d == stats.DropResponse {
+			l.neighbour(p, f.Data)
+		}
+		return
+	}
+	if !l.req.Addr.Wild() {
+		if te := p.tab.Lookup(l.req.Addr); te != nil {
+			l.handle(p, f, te)
+		} else {
+			p.st.Drops[stats.DropAddress].Inc()
+		}
+		return
+	}
+	for _, te := range p.tab.All() {
+		if l.req.Addr.Match(te.Addr()) {
+			l.handle(p, f, te)
+		}
+	}
+}
+
+// handle has one target act on the frame in l.req.
+func (l *lane) handle(p *lanePort, f *link.Frame, te *target.Export) {
+	buf := l.replyBuffer(p)
+	if buf == nil {
+		p.st.Drops[stats.DropSend].Inc()
+		return
+	}
+	act := te.Handle(&l.req, p.in, buf)
+	switch act.Kind {
+	case target.Silent:
+		p.st.Drops[act.Drop].Inc()
+	case target.Reply:
+		l.queueReply(p, buf[:act.N])
+	case target.IO:
+		l.begin(p, f, te, act.IO)
+	case target.Defer:
+		frame := append([]byte(nil), f.Data...)
+		if !l.eng.opts.Slow(SlowRequest{Target: te, Port: p.port, Frame: frame, Tagged: f.Tagged, TCI: f.TCI}) {
+			p.st.Drops[stats.DropBusy].Inc()
+		}
+	}
+}
+
+// neighbour reports a reply frame that carries one of our addresses and does not come from us: the filter lets only
+// broadcasts of that kind through, which are announcements of another target.
+func (l *lane) neighbour(p *lanePort, frame []byte) {
+	if l.eng.opts.Neighbour == nil || len(frame) < 24 || aoe.MAC(frame[0:6]) != aoe.Broadcast {
+		return
+	}
+	src := aoe.MAC(frame[6:12])
+	addr := aoe.Addr{Major: uint16(frame[16])<<8 | uint16(frame[17]), Minor: frame[18]}
+	if src != p.in.MAC && p.tab.Lookup(addr) != nil {
+		l.eng.opts.Neighbour(p.port, src, addr)
+	}
+}
+
+// idle looks for work for a while, if that paid off lately, and then sleeps until there is some.
+func (l *lane) idle() {
+	start := sys.Nanotime()
+	if l.spin > 0 {
+		for {
+			if l.pending() {
+				l.stats.Spins.Inc()
+				return
+			}
+			if sys.Nanotime()-start > int64(l.spin) {
+				break
+			}
+		}
+	}
+	l.sleep()
+	// Spinning pays when work comes soon. Once it did not, only a short sleep brings it back.
+	if busy := l.eng.opts.BusyPoll; busy > 0 {
+		if sys.Nanotime()-start < 2*int64(busy) {
+			l.spin = busy
+		} else {
+			l.spin = 0
+		}
+	}
+}
+
+// pending tells without a system call whether there may be work.
+func (l *lane) pending() bool {
+	if l.mail.Load() {
+		return true
+	}
+	for _, p := range l.ports {
+		if !l.stopping && p.link.Pending() {
+			return true
+		}
+	}
+	for _, x := range l.set.Executors() {
+		if x.Pending() {
+			return true
+		}
+	}
+	return false
+}
+
+// sleep waits for a frame, a completion, room to send or mail.
+func (l *lane) sleep() {
+	fds := append(l.pollFDs[:0], unix.PollFd{Fd: int32(l.wake.FD()), Events: unix.POLLIN})
+	timeout := int64(-1)
+	for _, p := range l.ports {
+		ev := int16(0)
+		if !l.stopping {
+			ev = unix.POLLIN
+		}
+		if p.blocked {
+			ev |= unix.POLLOUT
+			timeout = int64(blockedPoll)
+		}
+		fd := p.link.FD()
+		if fd < 0 {
+			timeout = int64(time.Millisecond)
+		}
+		fds = append(fds, unix.PollFd{Fd: int32(fd), Events: ev})
+	}
+	for _, x := range l.set.Executors() {
+		if x.FD() >= 0 {
+			fds = append(fds, unix.PollFd{Fd: int32(x.FD()), Events: unix.POLLIN})
+		}
+	}
+	l.pollFDs = fds
+	l.stats.Sleeps.Inc()
+	n, err := sys.Poll(fds, timeout)
+	if err != nil || n == 0 {
+		return // interrupted or timed out: the next turn looks at everything
+	}
+	if fds[0].Revents != 0 {
+		l.wake.Drain()
+	}
+	for i, p := range l.ports {
+		if fds[i+1].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+			l.fault(p)
+		}
+	}
+}
+
+// fault takes the error state of a link, which also clears it, and reports it.
+func (l *lane) fault(p *lanePort) {
+	h, ok := p.link.(link.Checker)
+	if !ok {
+		return
+	}
+	if err := h.Check(); err != nil && l.eng.opts.Fault != nil {
+		l.eng.opts.Fault(p.port, err)
+	}
+}
+
+// readMail runs what others asked for.
+func (l *lane) readMail() {
+	l.mu.Lock()
+	mails := l.mails
+	l.mails = nil
+	l.mail.Store(false)
+	l.mu.Unlock()
+	for _, m := range mails {
+		m.fn(l)
+		close(m.done)
+	}
+}
+
+// idleNow tells whether nothing is in flight and nothing waits to be sent.
+func (l *lane) idleNow() bool {
+	for _, x := range l.exports {
+		if x != nil && x.held > 0 {
+			return false
+		}
+	}
+	for _, p := range l.ports {
+		if p.n > 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// end closes what the lane owns and refuses further mail.
+func (l *lane) end() {
+	l.mu.Lock()
+	l.shut = true
+	l.mu.Unlock()
+	l.readMail()
+	for _, x := range l.exports {
+		if x != nil {
+			x.ch.Close()
+			if x.drained != nil {
+				close(x.drained)
+			}
+		}
+	}
+	l.exports = nil
+	l.set.Close()
+	l.slots.close()
+	l.wake.Close()
+	close(l.over)
+}

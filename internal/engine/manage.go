@@ -1,0 +1,99 @@
+package engine
+
+import (
+	"goaoe/internal/store"
+)
+
+// What the daemon asks of a lane between two turns. These run in the lane's thread.
+
+func (l *lane) addExport(x *Export) error {
+	ch, err := x.Store.Channel(&l.set)
+	if err != nil {
+		return err
+	}
+	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength}
+	le.view, _ = ch.(store.Viewer)
+	held := le.backlog
+	for _, o := range l.exports {
+		if o != nil {
+			held += o.backlog
+		}
+	}
+	if err := l.slots.grow(held); err != nil {
+		ch.Close()
+		return err
+	}
+	for int(x.Target.ID) >= len(l.exports) {
+		l.exports = append(l.exports, nil)
+	}
+	l.exports[x.Target.ID] = le
+	return nil
+}
+
+func (l *lane) removeExport(x *Export, drained chan struct{}) {
+	id := int(x.Target.ID)
+	if id >= len(l.exports) || l.exports[id] == nil || l.exports[id].x != x {
+		close(drained)
+		return
+	}
+	le := l.exports[id]
+	if le.drained != nil { // asked again after a time limit: the earlier one is not waited for any more
+		le.drained = nil
+	}
+	le.closing, le.drained = true, drained
+	l.settle(le)
+}
+
+// settle ends an export that is being removed once nothing of it is in flight.
+func (l *lane) settle(x *laneExport) {
+	if !x.closing || x.held > 0 {
+		return
+	}
+	x.ch.Close()
+	l.exports[x.te.ID] = nil
+	close(x.drained)
+}
+
+func (l *lane) setQueueLength(x *Export, n int) {
+	id := int(x.Target.ID)
+	if id >= len(l.exports) || l.exports[id] == nil || l.exports[id].x != x {
+		return
+	}
+	le := l.exports[id]
+	le.queue, le.backlog = n, BacklogFactor*n
+	held := 0
+	for _, o := range l.exports {
+		if o != nil {
+			held += o.backlog
+		}
+	}
+	// Without memory for more the export has what it had: frames past that are dropped and counted.
+	_ = l.slots.grow(held)
+	l.pump(le)
+}
+
+func (l *lane) addPort(p *Port) error {
+	if err := l.slots.setPayload(p.Ingress().MTU + 14 - reqHeader); err != nil {
+		return err
+	}
+	lp, err := newLanePort(p, l.n)
+	if err != nil {
+		return err
+	}
+	l.ports = append(l.ports, lp)
+	return nil
+}
+
+func (l *lane) removePort(p *Port) {
+	for i, lp := range l.ports {
+		if lp.port != p {
+			continue
+		}
+		l.flush(lp)
+		l.discard(lp)
+		lp.gone = true
+		l.ports = append(l.ports[:i:i], l.ports[i+1:]...)
+		lp.close()
+		return
+	}
+}

@@ -1,0 +1,201 @@
+package engine
+
+import (
+	"bytes"
+
+	"goaoe/internal/link"
+	"goaoe/internal/store"
+	"goaoe/internal/target"
+)
+
+// laneExport is an export inside its lane: its channel to the storage and its requests in order of arrival.
+type laneExport struct {
+	x       *Export
+	te      *target.Export
+	ch      store.Channel
+	view    store.Viewer // nil when reads without a copy are not possible
+	queue   int          // operations on the store at once
+	backlog int          // requests held at most
+
+	held    int // requests in the list
+	onStore int
+	writes  int // requests in the list that write
+	waiting int // requests in the list that wait for an overlapping one
+	queued  int // requests that may run but wait for room on the store
+
+	first, last           *slot // arrival order: everything that is not done
+	readyFirst, readyLast *slot
+
+	closing bool
+	drained chan struct{}
+	log     writeLog
+}
+
+// overlaps tells whether two requests must keep their order: their sectors meet and one of them writes.
+// Both may be reads or empty, then they do not care.
+func overlaps(a, b *slot) bool {
+	return (a.write || b.write) && a.start < b.end && b.start < a.end
+}
+
+// admit appends s to the arrival order and counts the earlier requests that it has to wait for.
+func (x *laneExport) admit(s *slot) {
+	s.blockers = 0
+	if s.write || x.writes > 0 {
+		for o := x.first; o != nil; o = o.next {
+			if overlaps(o, s) {
+				s.blockers++
+			}
+		}
+	}
+	s.prev, s.next = x.last, nil
+	if x.last != nil {
+		x.last.next = s
+	} else {
+		x.first = s
+	}
+	x.last = s
+	x.held++
+	if s.write {
+		x.writes++
+	}
+	if s.blockers > 0 {
+		s.state = slotWaiting
+		x.waiting++
+	}
+}
+
+// retire takes s, which has had its effect, out of the order. Requests that waited only for it become ready.
+func (x *laneExport) retire(s *slot) {
+	if x.waiting > 0 {
+		for o := s.next; o != nil; o = o.next {
+			if o.blockers > 0 && overlaps(s, o) {
+				if o.blockers--; o.blockers == 0 {
+					x.waiting--
+					x.pushReady(o)
+				}
+			}
+		}
+	}
+	if s.prev != nil {
+		s.prev.next = s.next
+	} else {
+		x.first = s.next
+	}
+	if s.next != nil {
+		s.next.prev = s.prev
+	} else {
+		x.last = s.prev
+	}
+	s.prev, s.next = nil, nil
+	x.held--
+	if s.write {
+		x.writes--
+	}
+}
+
+// pushReady queues a request that may run.
+func (x *laneExport) pushReady(s *slot) {
+	s.state, s.nextReady = slotReady, nil
+	if x.readyLast != nil {
+		x.readyLast.nextReady = s
+	} else {
+		x.readyFirst = s
+	}
+	x.readyLast = s
+	x.queued++
+}
+
+// popReady returns the oldest request that may run, or nil.
+func (x *laneExport) popReady() *slot {
+	s := x.readyFirst
+	if s == nil {
+		return nil
+	}
+	if x.readyFirst = s.nextReady; x.readyFirst == nil {
+		x.readyLast = nil
+	}
+	s.nextReady = nil
+	x.queued--
+	return s
+}
+
+// repetition finds a request that frame repeats and that makes executing frame pointless: one that still waits (the newest
+// tag is the one whose answer somebody waits for, so frame takes its place), or, with the same tag, one on the
+// store (its reply serves both). It is only asked when the export has a backlog or writes in flight.
+func (x *laneExport) repetition(frame []byte, spec *target.IOSpec) *slot {
+	for o := x.last; o != nil; o = o.prev {
+		if o.io.Kind != spec.Kind || o.io.LBA != spec.LBA || o.io.Count != spec.Count || o.io.Durable != spec.Durable {
+			continue
+		}
+		if !bytes.Equal(o.req[6:12], frame[6:12]) || !bytes.Equal(o.req[24:reqHeader], frame[24:reqHeader]) {
+			continue
+		}
+		waits := o.state == slotWaiting || o.state == slotReady
+		if !waits && !bytes.Equal(o.req[20:24], frame[20:24]) {
+			continue
+		}
+		if n := payloadLen(spec); n > 0 && !bytes.Equal(o.data[:n], frame[reqHeader:reqHeader+n]) {
+			return nil // same place, other data: not a repetition, and what came before it is older still
+		}
+		return o
+	}
+	return nil
+}
+
+// payloadLen is how many bytes behind the request's header belong to the operation.
+func payloadLen(spec *target.IOSpec) int {
+	if spec.Kind == target.IOWrite || spec.Kind == target.IODiscard {
+		return spec.Count * store.SectorSize
+	}
+	return 0
+}
+
+// writeLog remembers the latest writes of an export that is served on several interfaces. One interface's frames come
+// in order; between two, a frame can be looked at after a newer one from the other interface. A write that arrived before
+// an overlapping one that was already let through must not be executed after it.
+type writeLog struct {
+	newest int64 // largest arrival time logged
+	next   int
+	n      int
+	e      [logSize]logEntry
+}
+
+const logSize = 256
+
+type logEntry struct {
+	start, end uint64
+	time       int64
+	port       *lanePort
+}
+
+// add remembers a write that is being let through.
+func (g *writeLog) add(s *slot) {
+	g.e[g.next] = logEntry{s.start, s.end, s.time, s.port}
+	g.next = (g.next + 1) % logSize
+	g.n = min(g.n+1, logSize)
+	g.newest = max(g.newest, s.time)
+}
+
+// overtaken tells whether a write that arrived at time t on port p is older than one that was let through and overlaps it,
+// or may be. now is the current time: when the clock was set back, what is logged says nothing.
+func (g *writeLog) overtaken(f *link.Frame, p *lanePort, start, end uint64, now int64) bool {
+	if f.Time == 0 || f.Time >= g.newest {
+		return false
+	}
+	if g.newest > now {
+		g.n, g.next, g.newest = 0, 0, 0
+		return false
+	}
+	reaches := g.n < logSize
+	for i := 0; i < g.n; i++ {
+		e := &g.e[i]
+		if e.time <= f.Time {
+			reaches = true
+			continue
+		}
+		if e.port != p && e.start < end && start < e.end {
+			return true
+		}
+	}
+	return !reaches
+}

@@ -1,0 +1,173 @@
+package engine
+
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/internal/link"
+	"goaoe/internal/stats"
+	"goaoe/internal/sys"
+	"goaoe/internal/target"
+)
+
+const (
+	txBatch = 128 // replies that wait to be sent on one port, at most
+	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
+	replySize = 2048
+	// sendWait is how long a lane waits for room in a full send queue, once a turn, before it drops replies.
+	sendWaitNs = 2_000_000
+)
+
+// lanePort is a port inside a lane, with the replies that are to be sent on it.
+type lanePort struct {
+	port *Port
+	link link.Link
+	st   *stats.Port
+	in   *target.Ingress // as of this turn
+	tab  *target.Table   // as of this turn
+
+	frames  [rxBatch]link.Frame
+	nf, cur int
+
+	msgs    [txBatch]link.Msg
+	owner   [txBatch]*slot // the request behind a message; nil for a reply out of the arena
+	n, sent int            // messages queued, and how many of them are dealt with
+	arena   []byte         // replySize bytes for each message
+	blocked bool           // the link's queue was full
+	waited  bool           // since it was last empty, the lane has waited for room
+	gone    bool           // the port was removed
+}
+
+func newLanePort(p *Port, lane int) (*lanePort, error) {
+	mem, err := sys.Alloc(txBatch * replySize)
+	if err != nil {
+		return nil, fmt.Errorf("memory for replies: %w", err)
+	}
+	lp := &lanePort{port: p, link: p.links[lane], st: &p.stats[lane], arena: mem}
+	lp.refresh()
+	return lp, nil
+}
+
+// refresh takes over what the daemon has set. It stays the same for the whole turn.
+func (p *lanePort) refresh() {
+	p.in = p.port.ingress.Load()
+	p.tab = p.port.table.Load()
+}
+
+func (p *lanePort) close() {
+	_ = sys.Free(p.arena)
+	p.arena = nil
+}
+
+// room makes sure that one more message can be queued.
+func (l *lane) room(p *lanePort) bool {
+	if p.n < txBatch {
+		return true
+	}
+	l.flush(p)
+	if p.n < txBatch {
+		return true
+	}
+	if p.waited || p.link.FD() < 0 {
+		return false
+	}
+	p.waited = true
+	fds := append(l.pollFDs[:0], unix.PollFd{Fd: int32(p.link.FD()), Events: unix.POLLOUT})
+	if _, err := sys.Poll(fds, sendWaitNs); err == nil {
+		l.flush(p)
+	}
+	return p.n < txBatch
+}
+
+// replyBuffer returns the place for the next reply without disk data, or nil when the link takes no more.
+func (l *lane) replyBuffer(p *lanePort) []byte {
+	if !l.room(p) {
+		return nil
+	}
+	return p.arena[p.n*replySize : (p.n+1)*replySize : (p.n+1)*replySize]
+}
+
+// queueReply queues what was written to the last replyBuffer.
+func (l *lane) queueReply(p *lanePort, frame []byte) {
+	p.msgs[p.n] = link.Msg{Head: frame}
+	p.owner[p.n] = nil
+	p.n++
+}
+
+// queueSlot queues the reply of a request: its header and body. It is false when the link takes no more.
+func (l *lane) queueSlot(s *slot, head, body []byte) bool {
+	p := s.port
+	if p.gone || !l.room(p) {
+		return false
+	}
+	p.msgs[p.n] = link.Msg{Head: head, Body: body}
+	p.owner[p.n] = s
+	p.n++
+	return true
+}
+
+// flush sends what is queued. What the link does not take now stays queued; what it cannot take at all is dropped.
+func (l *lane) flush(p *lanePort) {
+	for p.sent < p.n {
+		k, err := p.link.Send(p.msgs[p.sent:p.n])
+		if k > 0 {
+			l.acts = true
+			p.st.TxBatches.Inc()
+		}
+		for ; k > 0; k-- {
+			i := p.sent
+			p.sent++
+			l.sentOne(p, i)
+		}
+		if err != nil {
+			if errors.Is(err, link.ErrFull) {
+				p.blocked = true
+				return
+			}
+			l.discard(p)
+		}
+	}
+	p.n, p.sent, p.blocked, p.waited = 0, 0, false, false
+}
+
+// discard drops everything that is queued.
+func (l *lane) discard(p *lanePort) {
+	for p.sent < p.n {
+		i := p.sent
+		p.sent++
+		p.st.TxErrors.Inc()
+		p.st.Drops[stats.DropSend].Inc()
+		if s := p.owner[i]; s != nil {
+			l.release(s)
+		}
+		p.msgs[i], p.owner[i] = link.Msg{}, nil
+	}
+	p.n, p.sent, p.blocked, p.waited = 0, 0, false, false
+}
+
+// sentOne does what is due after message i was sent or refused.
+func (l *lane) sentOne(p *lanePort, i int) {
+	m, s := &p.msgs[i], p.owner[i]
+	err, size := m.Err, len(m.Head)+len(m.Body)
+	*m, p.owner[i] = link.Msg{}, nil
+	if err == nil {
+		p.st.TxFrames.Inc()
+		p.st.TxBytes.Add(uint64(size))
+		if s != nil {
+			l.release(s)
+		}
+		return
+	}
+	p.st.TxErrors.Inc()
+	if s != nil && s.state == slotView {
+		// The mapped memory could not be read (the file was cut short, or its disk failed): a read of its own finds out.
+		l.toStore(s)
+		return
+	}
+	p.st.Drops[stats.DropSend].Inc()
+	if s != nil {
+		l.release(s)
+	}
+}
