@@ -35,10 +35,6 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 			return
 		}
 	}
-	if x.held >= x.backlog {
-		l.drop(p, x, stats.DropFull)
-		return
-	}
 	start, end := spec.LBA, spec.LBA+uint64(spec.Count)
 	write := spec.Kind == target.IOWrite
 	switch spec.Kind {
@@ -51,7 +47,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropStale)
 		return
 	}
-	s := l.slots.get()
+	s := l.slots.take(x)
 	if s == nil || len(s.data) < payloadLen(&spec) || spec.Kind == target.IORead && len(s.data) < spec.Count*store.SectorSize {
 		if s != nil {
 			l.slots.put(s)
@@ -61,7 +57,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 	}
 	copy(s.req, f.Data[:reqHeader])
 	copy(s.data, f.Data[reqHeader:reqHeader+payloadLen(&spec)])
-	s.exp, s.port, s.io, s.time = x, p, spec, f.Time
+	s.port, s.io, s.time = p, spec, f.Time
 	s.start, s.end, s.write = start, end, write
 	x.admit(s)
 	if write && len(l.ports) > 1 {
@@ -207,14 +203,26 @@ func (l *lane) complete(s *slot) {
 	l.pump(x)
 }
 
-// release frees a request whose reply was sent or given up.
+// release frees a request whose reply was sent or given up. What waited for it starts at the end of the turn: this
+// runs in the middle of a send.
 func (l *lane) release(s *slot) {
-	x, view := s.exp, s.state == slotView
-	if view {
+	if s.state == slotView {
+		x := s.exp
 		x.retire(s)
+		if !x.pumping && (x.readyFirst != nil || x.closing) {
+			x.pumping = true
+			x.pumpNext, l.pumpList = l.pumpList, x
+		}
 	}
 	l.slots.put(s)
-	if view {
+}
+
+// pumpAll starts what release has left to do.
+func (l *lane) pumpAll() {
+	for l.pumpList != nil {
+		x := l.pumpList
+		l.pumpList, x.pumpNext, x.pumping = x.pumpNext, nil, false
+		l.acts = true
 		l.pump(x)
 	}
 }

@@ -38,6 +38,8 @@ type lane struct {
 	exports []*laneExport // by target ID; nil where none
 	slots   pool
 	set     store.Set
+	// pumpList holds the exports whose waiting requests may start at the end of the turn.
+	pumpList *laneExport
 
 	req  target.Request
 	done [reapBatch]*store.Op
@@ -133,6 +135,7 @@ func (l *lane) turn() bool {
 			l.flush(p)
 		}
 	}
+	l.pumpAll()
 	if l.acts {
 		l.stats.Turns.Inc()
 	}

@@ -13,16 +13,11 @@ func (l *lane) addExport(x *Export) error {
 	}
 	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength}
 	le.view, _ = ch.(store.Viewer)
-	held := le.backlog
-	for _, o := range l.exports {
-		if o != nil {
-			held += o.backlog
-		}
-	}
-	if err := l.slots.grow(held); err != nil {
+	if err := l.slots.grow(l.slotsNeeded(le)); err != nil {
 		ch.Close()
 		return err
 	}
+	l.slots.reserved += le.queue
 	for int(x.Target.ID) >= len(l.exports) {
 		l.exports = append(l.exports, nil)
 	}
@@ -50,6 +45,8 @@ func (l *lane) settle(x *laneExport) {
 		return
 	}
 	x.ch.Close()
+	l.slots.reserved -= max(0, x.queue-x.used)
+	x.queue = 0 // replies still to be sent must not count again
 	l.exports[x.te.ID] = nil
 	close(x.drained)
 }
@@ -60,16 +57,27 @@ func (l *lane) setQueueLength(x *Export, n int) {
 		return
 	}
 	le := l.exports[id]
+	l.slots.reserved += max(0, n-le.used) - max(0, le.queue-le.used)
 	le.queue, le.backlog = n, BacklogFactor*n
-	held := 0
-	for _, o := range l.exports {
-		if o != nil {
-			held += o.backlog
+	// Without memory for more the export has what it had: frames past that are dropped and counted.
+	_ = l.slots.grow(l.slotsNeeded(nil))
+	l.pump(le)
+}
+
+// slotsNeeded is how many slots the exports of this lane need, with one more export if that is not nil.
+func (l *lane) slotsNeeded(more *laneExport) int {
+	queues, beyond := 0, 0
+	add := func(x *laneExport) {
+		if x != nil {
+			queues += x.queue
+			beyond += x.backlog - x.queue
 		}
 	}
-	// Without memory for more the export has what it had: frames past that are dropped and counted.
-	_ = l.slots.grow(held)
-	l.pump(le)
+	add(more)
+	for _, x := range l.exports {
+		add(x)
+	}
+	return queues + min(beyond, surplusSlots)
 }
 
 func (l *lane) addPort(p *Port) error {

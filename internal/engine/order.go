@@ -17,6 +17,7 @@ type laneExport struct {
 	queue   int          // operations on the store at once
 	backlog int          // requests held at most
 
+	used    int // slots in use: in the list, or with a reply that is not sent yet
 	held    int // requests in the list
 	onStore int
 	writes  int // requests in the list that write
@@ -25,6 +26,9 @@ type laneExport struct {
 
 	first, last           *slot // arrival order: everything that is not done
 	readyFirst, readyLast *slot
+
+	pumpNext *laneExport // list of exports to pump at the end of the turn
+	pumping  bool        // in that list
 
 	closing bool
 	drained chan struct{}

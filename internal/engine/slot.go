@@ -15,6 +15,8 @@ const (
 	reqHeader  = 36         // Ethernet, AoE and ATA headers of a request
 	pageSize   = 4096       // I/O buffers start on a page, which any direct I/O accepts
 	maxSlots   = 256 * 1024 // slots of one lane, at most
+	// surplusSlots is how many requests all exports of a lane may hold together beyond their queue lengths.
+	surplusSlots = 2048
 )
 
 // slotState is where a request stands.
@@ -45,7 +47,7 @@ type slot struct {
 	req  []byte // the request's first 36 bytes
 	head []byte // 64 bytes for the reply's header
 	data []byte // payload, page aligned
-	ring int    // generation of the arena that data is in
+	gen  int    // generation of the pool's buffers that data belongs to
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
@@ -58,21 +60,31 @@ type slot struct {
 func (s *slot) source() aoe.MAC { return aoe.MAC(s.req[6:12]) }
 
 // pool hands out slots. The most recently used comes first, so that memory that was never needed is never touched.
+//
+// How many there are: each export can always hold as many requests as its queue is long, whatever the others do; what it
+// may hold beyond that comes out of a surplus that all share. So the pool has the sum of all queue lengths, and
+// up to surplusSlots more.
 type pool struct {
-	slots  []*slot
-	free   *slot
-	stride int // bytes of payload buffer per slot; a multiple of pageSize
-	gen    int
-	arenas []arena
+	slots    []*slot
+	chunks   []chunk
+	free     *slot
+	nfree    int
+	reserved int // slots that must stay free for exports that hold fewer than their queue length
+	stride   int // bytes of payload buffer per slot; a multiple of pageSize
+	gen      int // counts changes of stride
 }
 
-// arena is the memory of one chunk in one generation.
-type arena struct {
+// chunk is the memory of chunkSlots slots.
+type chunk struct {
+	heads []byte
+	mem   []byte   // buffers of the current generation
+	old   []oldMem // buffers of earlier generations that are still in use
+}
+
+type oldMem struct {
 	mem   []byte
 	gen   int
-	first int // index of the chunk's first slot
-	users int // slots whose data lies here
-	head  bool
+	users int
 }
 
 // grow makes sure that there are at least n slots.
@@ -85,37 +97,26 @@ func (p *pool) grow(n int) error {
 		if err != nil {
 			return fmt.Errorf("memory for request headers: %w", err)
 		}
+		c := chunk{heads: heads}
+		if p.stride > 0 {
+			if c.mem, err = sys.Alloc(chunkSlots * p.stride); err != nil {
+				_ = sys.Free(heads) // cannot fail for memory that Alloc gave
+				return fmt.Errorf("memory for I/O buffers: %w", err)
+			}
+		}
 		first := len(p.slots)
+		p.chunks = append(p.chunks, c)
 		for i := 0; i < chunkSlots; i++ {
 			h := heads[i*headSize : (i+1)*headSize : (i+1)*headSize]
 			s := &slot{req: h[:reqHeader:64], head: h[64:128:128]}
 			s.op.User = uint32(first + i)
 			p.slots = append(p.slots, s)
-		}
-		p.arenas = append(p.arenas, arena{mem: heads, first: first, head: true})
-		if err := p.mapChunk(first); err != nil {
-			return err
+			p.attach(s)
 		}
 		for i := chunkSlots - 1; i >= 0; i-- {
-			p.put(p.slots[first+i])
-		}
-	}
-	return nil
-}
-
-// mapChunk gives the slots of a chunk that are free buffers of the current stride; the others follow when they become free.
-func (p *pool) mapChunk(first int) error {
-	if p.stride == 0 {
-		return nil
-	}
-	mem, err := sys.Alloc(chunkSlots * p.stride)
-	if err != nil {
-		return fmt.Errorf("memory for I/O buffers: %w", err)
-	}
-	p.arenas = append(p.arenas, arena{mem: mem, gen: p.gen, first: first})
-	for i := first; i < first+chunkSlots; i++ {
-		if s := p.slots[i]; s.state == slotFree {
-			p.attach(s)
+			s := p.slots[first+i]
+			s.nextFree, p.free = p.free, s
+			p.nfree++
 		}
 	}
 	return nil
@@ -127,79 +128,110 @@ func (p *pool) setPayload(n int) error {
 	if stride <= p.stride {
 		return nil
 	}
-	p.stride = stride
-	p.gen++
-	for first := 0; first < len(p.slots); first += chunkSlots {
-		if err := p.mapChunk(first); err != nil {
-			return err
+	fresh := make([][]byte, len(p.chunks))
+	for i := range fresh {
+		var err error
+		if fresh[i], err = sys.Alloc(chunkSlots * stride); err != nil {
+			for _, m := range fresh[:i] {
+				_ = sys.Free(m)
+			}
+			return fmt.Errorf("memory for I/O buffers of %d bytes: %w", stride, err)
 		}
 	}
-	p.sweep()
+	for i := range p.chunks {
+		c := &p.chunks[i]
+		users := 0
+		for _, s := range p.slots[i*chunkSlots : (i+1)*chunkSlots] {
+			if s.state != slotFree && s.gen == p.gen {
+				users++
+			}
+		}
+		if users > 0 {
+			c.old = append(c.old, oldMem{c.mem, p.gen, users})
+		} else if c.mem != nil {
+			_ = sys.Free(c.mem)
+		}
+		c.mem = fresh[i]
+	}
+	p.stride = stride
+	p.gen++
+	for _, s := range p.slots {
+		if s.state == slotFree {
+			p.attach(s)
+		}
+	}
 	return nil
 }
 
 // attach gives a slot its buffer of the current generation.
 func (p *pool) attach(s *slot) {
-	for i := range p.arenas {
-		a := &p.arenas[i]
-		if a.head {
-			continue
-		}
-		n := int(s.op.User) - a.first
-		if n < 0 || n >= chunkSlots {
-			continue
-		}
-		switch a.gen {
-		case p.gen:
-			a.users++
-			s.data = a.mem[n*p.stride : (n+1)*p.stride : (n+1)*p.stride]
-		case s.ring:
-			a.users--
-		}
+	s.gen = p.gen
+	if p.stride > 0 {
+		n := int(s.op.User) % chunkSlots
+		s.data = p.chunks[s.op.User/chunkSlots].mem[n*p.stride : (n+1)*p.stride : (n+1)*p.stride]
 	}
-	s.ring = p.gen
 }
 
-// sweep frees buffers of older generations that nobody uses.
-func (p *pool) sweep() {
-	kept := p.arenas[:0]
-	for _, a := range p.arenas {
-		if !a.head && a.gen != p.gen && a.users <= 0 {
-			_ = sys.Free(a.mem) // cannot fail for memory that Alloc gave
+// detach lets go of a slot's buffer of an earlier generation.
+func (p *pool) detach(s *slot) {
+	c := &p.chunks[s.op.User/chunkSlots]
+	for i := range c.old {
+		o := &c.old[i]
+		if o.gen != s.gen {
 			continue
 		}
-		kept = append(kept, a)
+		if o.users--; o.users == 0 {
+			_ = sys.Free(o.mem)
+			c.old = append(c.old[:i:i], c.old[i+1:]...)
+		}
+		return
 	}
-	p.arenas = kept
 }
 
-// get returns a free slot, or nil.
-func (p *pool) get() *slot {
-	s := p.free
-	if s == nil {
+// take returns a slot for export x, or nil when it has its share and nothing is to spare.
+func (p *pool) take(x *laneExport) *slot {
+	if x.used >= x.queue && (x.used >= x.backlog || p.nfree <= p.reserved) || p.free == nil {
 		return nil
 	}
+	s := p.free
 	p.free = s.nextFree
 	s.nextFree = nil
+	p.nfree--
+	if x.used < x.queue {
+		p.reserved--
+	}
+	x.used++
+	s.exp = x
 	return s
 }
 
 // put takes a slot back.
 func (p *pool) put(s *slot) {
+	x := s.exp
+	if x.used--; x.used < x.queue {
+		p.reserved++
+	}
 	s.state = slotFree
 	s.exp, s.port, s.part = nil, nil, 0
-	if s.ring != p.gen {
+	if s.gen != p.gen {
+		p.detach(s)
 		p.attach(s)
-		p.sweep()
 	}
 	s.nextFree = p.free
 	p.free = s
+	p.nfree++
 }
 
 // close frees all memory. No slot may be in use.
 func (p *pool) close() {
-	for _, a := range p.arenas {
-		_ = sys.Free(a.mem)
+	for _, c := range p.chunks {
+		_ = sys.Free(c.heads)
+		if c.mem != nil {
+			_ = sys.Free(c.mem)
+		}
+		for _, o := range c.old {
+			_ = sys.Free(o.mem)
+		}
 	}
 	*p = pool{}
 }
