@@ -35,3 +35,17 @@ func Free(b []byte) error {
 	}
 	return nil
 }
+
+// AllocSparse is Alloc for large areas that may stay mostly unused: a page costs memory only once it is written, and the
+// kernel does not reserve memory for the others in advance. Free it with Free.
+func AllocSparse(n int) ([]byte, error) {
+	if n <= 0 {
+		return nil, fmt.Errorf("reserving %d bytes outside of the heap: the size must be positive", n)
+	}
+	size := (n + PageSize - 1) &^ (PageSize - 1)
+	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS|unix.MAP_NORESERVE)
+	if err != nil {
+		return nil, fmt.Errorf("reserving %d bytes outside of the heap: %w", n, err)
+	}
+	return b[:n], nil
+}
