@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -74,22 +75,24 @@ func (ps Problems) Err() error {
 	return fmt.Errorf("%s (and %d more: goaoe check shows all)", ps[i], n-1)
 }
 
-// sorted returns the problems in the order of the file; equal places keep their order. Problems without a place come last.
+// sorted puts the problems in the order of the file; equal places keep their order. Problems without a place come last.
 func (ps Problems) sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
-		if (a.Line == 0) != (b.Line == 0) {
-			if a.Line == 0 {
-				return 1
-			}
-			return -1
+		if c := cmp.Compare(rank(a.Position), rank(b.Position)); c != 0 {
+			return c
 		}
-		if a.File != b.File {
-			return 0
-		}
-		if a.Line != b.Line {
-			return a.Line - b.Line
-		}
-		return a.Column - b.Column
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	return ps
+}
+
+// rank orders places by kind: in a file, on the command line, nowhere.
+func rank(p Position) int {
+	switch {
+	case p.File == CommandLine:
+		return 1
+	case p.Line == 0:
+		return 2
+	}
+	return 0
 }

@@ -1,0 +1,187 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// builder makes the Config of the sections.
+type builder struct {
+	ps    Problems
+	doc   doc
+	opt   Options
+	cfg   *Config
+	names accessTable
+}
+
+// build is the last step of reading: sections to Config.
+func build(file string, d decoder, opt Options) (*Config, Problems) {
+	d.args(opt.Args)
+	b := &builder{ps: d.ps, doc: d.doc, opt: opt, cfg: &Config{File: file}}
+	b.global()
+	b.log()
+	b.interfaces()
+	b.access()
+	b.exports()
+	b.unused()
+	return b.cfg, b.ps.sorted()
+}
+
+// problem notes a problem with a key of a section.
+func (b *builder) problem(sev Severity, s *section, key, msg, hint string) {
+	p := Problem{Severity: sev, Position: s.pos, Key: s.kind + "." + key, Message: msg, Hint: hint}
+	if s.name != "" {
+		p.Key = s.kind + "." + s.name + "." + key
+	}
+	if key == "" {
+		p.Key = strings.TrimSuffix(p.Key, ".")
+	}
+	if v, ok := s.set[key]; ok {
+		p.Position, p.Value = v.pos, v.raw
+	}
+	b.ps.add(p)
+}
+
+// lookup finds the table's entry.
+func lookup(section, name string) *Key {
+	for i := range Keys {
+		if Keys[i].Section == section && Keys[i].Name == name {
+			return &Keys[i]
+		}
+	}
+	panic("config: the table has no key " + section + "." + name) // a programmer's mistake, found by every test
+}
+
+// The getters return what was written, else the table's default.
+
+func (s *section) text(key string) string {
+	if v, ok := s.set[key]; ok {
+		return v.str
+	}
+	def, _ := strconv.Unquote(lookup(s.kind, key).Default)
+	return def
+}
+
+func (s *section) num(key string) int64 {
+	if v, ok := s.set[key]; ok {
+		return v.num
+	}
+	n, _ := strconv.ParseInt(lookup(s.kind, key).Default, 10, 64)
+	return n
+}
+
+func (s *section) yes(key string) bool {
+	if v, ok := s.set[key]; ok {
+		return v.yes
+	}
+	return lookup(s.kind, key).Default == "true"
+}
+
+func (s *section) duration(key string) time.Duration {
+	if v, ok := s.set[key]; ok {
+		return time.Duration(v.num)
+	}
+	def, _ := strconv.Unquote(lookup(s.kind, key).Default)
+	d, _ := parseDuration(def)
+	return d
+}
+
+// global reads [global].
+func (b *builder) global() {
+	s := b.doc.global
+	b.cfg.Global = Global{
+		StateDirectory:  filepath.Clean(s.text("state-directory")),
+		Lanes:           int(s.num("lanes")),
+		BusyPoll:        s.duration("busy-poll"),
+		RequestAgeLimit: s.duration("request-age-limit"),
+		DuplicateCheck:  s.yes("duplicate-check"),
+		IOThreads:       int(s.num("io-threads")),
+		Ethers:          s.text("ethers"),
+	}
+}
+
+// log reads [log].
+func (b *builder) log() {
+	s := b.doc.log
+	b.cfg.Log = Log{
+		Level: s.text("level"), Format: s.text("format"), Target: LogTarget(s.text("target")),
+		File: s.text("file"), Facility: s.text("facility"),
+	}
+	if b.cfg.Log.Target == LogFile && !s.has("file") {
+		b.problem(Error, s, "target", "the log is to go to a file, but none is named", `add file = "/var/log/goaoe.log"`)
+	}
+	if b.cfg.Log.Target != LogFile && s.has("file") && !s.bad["target"] {
+		b.problem(Warning, s, "file", "has no effect", `it needs target = "file"`)
+	}
+	if b.cfg.Log.Target != LogSyslog && s.has("facility") && !s.bad["target"] {
+		b.problem(Warning, s, "facility", "has no effect", `it needs target = "syslog"`)
+	}
+}
+
+// interfaces reads the [[interface]] sections.
+func (b *builder) interfaces() {
+	for _, s := range b.doc.interfaces {
+		if s.bad["name"] {
+			continue
+		}
+		if !s.has("name") {
+			b.problem(Error, s, "name", "is missing", `say which interface this is about: name = "eth1"`)
+			continue
+		}
+		i := Interface{
+			Pattern: s.text("name"), Pos: s.pos, BusyPoll: b.cfg.Global.BusyPoll, Lanes: b.cfg.Global.Lanes,
+			MTU: int(s.num("mtu")), RingFrames: int(s.num("ring-frames")), SendBuffer: int(s.num("send-buffer")),
+		}
+		if s.has("busy-poll") {
+			i.BusyPoll = s.duration("busy-poll")
+		}
+		if s.has("lanes") {
+			i.Lanes = int(s.num("lanes"))
+		}
+		if err := checkPattern(i.Pattern); err != nil {
+			b.problem(Error, s, "name", err.Error(), "")
+			continue
+		}
+		for _, o := range b.cfg.Interfaces {
+			if o.Pattern == i.Pattern {
+				b.problem(Error, s, "name", fmt.Sprintf("%q has a section already, at %s", i.Pattern, o.Pos), "make one section of the two")
+			} else if MatchName(o.Pattern, i.Pattern) {
+				b.problem(Warning, s, "name", fmt.Sprintf("%q has no effect: the section %q at %s matches first", i.Pattern, o.Pattern, o.Pos),
+					"put the more special section first")
+			} else {
+				continue
+			}
+			break
+		}
+		b.cfg.Interfaces = append(b.cfg.Interfaces, i)
+	}
+}
+
+// unused warns of sections without effect.
+func (b *builder) unused() {
+	for _, i := range b.cfg.Interfaces {
+		if IsGlob(i.Pattern) || len(b.cfg.Exports) == 0 {
+			continue
+		}
+		used := false
+		for e := range b.cfg.Exports {
+			used = used || b.cfg.Exports[e].Wants(i.Pattern)
+		}
+		if !used {
+			b.ps.add(Problem{Severity: Warning, Position: i.Pos, Key: "interface.name", Value: i.Pattern,
+				Message: fmt.Sprintf("no export is served on %q", i.Pattern), Hint: "name it in interfaces of [defaults] or of an [[export]]"})
+		}
+	}
+	for _, s := range b.doc.lists {
+		if l := b.names.lists[s.name]; l != nil && !l.used {
+			b.problem(Warning, s, "", "is not used", "name it in accept, deny, config-read, config-set, read or write")
+		}
+	}
+	if len(b.doc.exports) == 0 {
+		b.ps.add(Problem{Severity: Warning, Position: Position{File: b.cfg.File}, Message: "there is nothing to export",
+			Hint: "add an [[export]] section, or an argument such as e0.1=/dev/sda5"})
+	}
+}

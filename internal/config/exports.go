@@ -1,0 +1,258 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"goaoe/aoe"
+)
+
+// Limits of addresses that initiators have.
+const (
+	linuxRefusedShelf = 4095 // the Linux driver throws config replies of this shelf away
+	linuxStaticSlots  = 15   // highest slot of a Linux driver without dynamic device numbers
+)
+
+// effective merges the settings of an export with those of [defaults].
+func (b *builder) effective(own *section) *section {
+	s := newSection("export", own.pos)
+	for key, v := range b.doc.defaults.set {
+		s.set[key] = v
+	}
+	maps.Copy(s.bad, b.doc.defaults.bad)
+	for key := range own.bad {
+		delete(s.set, key)
+		s.bad[key] = true
+	}
+	for key, v := range own.set {
+		s.set[key] = v
+		delete(s.bad, key)
+	}
+	if own.has("accept") { // they belong together: an export's own accept is not narrowed by a deny of the defaults unseen
+		if !own.has("deny") {
+			delete(s.set, "deny")
+		}
+	}
+	return s
+}
+
+// exports reads the [[export]] sections.
+func (b *builder) exports() {
+	taken := map[aoe.Addr]Position{}
+	type pending struct{ index, first int }
+	var auto []pending
+	for _, own := range b.doc.exports {
+		s := b.effective(own)
+		e := b.export(own, s)
+		b.checkExport(own, s, &e)
+		b.cfg.Exports = append(b.cfg.Exports, e)
+		if e.AutoSlot {
+			auto = append(auto, pending{len(b.cfg.Exports) - 1, int(b.doc.defaults.num("slot"))})
+			continue
+		}
+		if own.bad["address"] || own.bad["shelf"] || own.bad["slot"] {
+			continue
+		}
+		if at, dup := taken[e.Addr]; dup {
+			b.problem(Error, own, addressKey(own), fmt.Sprintf("%s is the address of another export already, at %s", e.Addr, at), "give each export an address of its own")
+			continue
+		}
+		taken[e.Addr] = e.At(addressKey(own))
+	}
+	for _, p := range auto {
+		e := &b.cfg.Exports[p.index]
+		own := b.doc.exports[p.index]
+		slot := p.first
+		for slot < aoe.WildMinor {
+			e.Addr.Minor = uint8(slot)
+			if _, used := taken[e.Addr]; !used {
+				break
+			}
+			slot++
+		}
+		if slot >= aoe.WildMinor {
+			b.problem(Error, own, "", fmt.Sprintf("shelf %d has no free slot left from %d on", e.Addr.Major, p.first), "use another shelf, or give an address")
+			continue
+		}
+		taken[e.Addr] = e.Pos
+	}
+	for i := range b.cfg.Exports {
+		b.checkAddress(b.doc.exports[i], &b.cfg.Exports[i])
+	}
+	b.checkSerials()
+	if len(b.doc.exports) == 0 {
+		b.checkDefaults()
+	}
+	slices.SortStableFunc(b.cfg.Exports, func(x, y Export) int { return int(x.Addr.Key()) - int(y.Addr.Key()) })
+}
+
+// checkDefaults resolves what [defaults] names when there is no export to do it.
+func (b *builder) checkDefaults() {
+	for _, key := range []string{"accept", "deny", "config-read", "config-set", "read", "write"} {
+		b.listOf(b.doc.defaults, key)
+	}
+}
+
+// addressKey is the key of a section that its address comes from; "" when none was written.
+func addressKey(s *section) string {
+	for _, k := range []string{"address", "slot", "shelf"} {
+		if s.has(k) {
+			return k
+		}
+	}
+	return ""
+}
+
+// export makes the Export of a section; s has the effective settings, own those of the section itself.
+func (b *builder) export(own, s *section) Export {
+	e := Export{
+		Source: s.text("source"), Pos: own.pos, Keys: map[string]Position{},
+		Offset: s.num("offset"), Length: s.num("length"), SizeRound: s.num("size-round"),
+		QueueLength: int(s.num("queue-length")), BufferCount: int(s.num("buffer-count")),
+		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"),
+		Discard: s.yes("discard"), Smart: s.yes("smart"), IOEngine: IOEngine(s.text("io-engine")),
+		Model: s.text("model"), Serial: s.text("serial"), Firmware: s.text("firmware"), PhysicalSector: int(s.num("physical-sector")),
+		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"),
+	}
+	for key, v := range s.set {
+		e.Keys[key] = v.pos
+	}
+	for _, it := range s.set["interfaces"].names {
+		e.Interfaces = append(e.Interfaces, it.text)
+	}
+	if !s.has("buffer-count") {
+		e.BufferCount = e.QueueLength
+	}
+	e.Addr.Major, e.Addr.Minor = uint16(s.num("shelf")), uint8(s.num("slot"))
+	e.AutoSlot = !own.has("slot") && !own.has("address")
+	if own.has("address") {
+		b.address(own, &e)
+	}
+	b.exportLists(own, s, &e)
+	return e
+}
+
+// address reads the key address.
+func (b *builder) address(own *section, e *Export) {
+	for _, k := range []string{"shelf", "slot"} {
+		if own.has(k) {
+			b.problem(Error, own, k, "address says it already", "write address, or shelf and slot")
+		}
+	}
+	v, ok := own.set["address"]
+	if !ok {
+		return
+	}
+	addr, err := aoe.ParseAddr(v.str)
+	if err != nil {
+		hint := `e.g. address = "0.1"`
+		if strings.Contains(v.str, "65535") || strings.HasSuffix(v.str, ".255") {
+			hint = "shelf 65535 and slot 255 mean \"all\" on the wire and cannot be served"
+		}
+		b.problem(Error, own, "address", err.Error(), hint)
+		own.bad["address"] = true
+		return
+	}
+	e.Addr = addr
+}
+
+// exportLists reads the access lists of an export.
+func (b *builder) exportLists(own, s *section, e *Export) {
+	accept, accepts := b.listOf(s, "accept")
+	deny, denies := b.listOf(s, "deny")
+	if accepts || denies {
+		var names []string
+		if accepts {
+			names = append(names, "accept "+joinNames(s.set["accept"].names))
+		}
+		if denies {
+			names = append(names, "deny "+joinNames(s.set["deny"].names))
+		}
+		e.Access = acl(accept, accepts, deny, strings.Join(names, ", "))
+		if len(deny) == 0 && !accepts {
+			e.Access = nil
+		}
+	}
+	for _, l := range []struct {
+		key string
+		to  **ACL
+	}{{"config-read", &e.ConfigRead}, {"config-set", &e.ConfigSet}, {"read", &e.Read}, {"write", &e.Write}} {
+		if sets, ok := b.listOf(s, l.key); ok {
+			*l.to = acl(sets, true, nil, joinNames(s.set[l.key].names))
+		}
+	}
+	for _, key := range []string{"accept", "config-read", "config-set", "read", "write"} {
+		if v, ok := s.set[key]; ok && len(v.names) == 0 {
+			b.problem(Error, s, key, "an empty list would serve nobody", "leave the key out; to undo one of [defaults], name an access list with policy = \"accept\"")
+		}
+	}
+	if e.ReadOnly && own.has("write") {
+		b.problem(Warning, own, "write", "has no effect", "the export is read-only")
+	}
+}
+
+// checkExport checks what concerns one export alone.
+func (b *builder) checkExport(own, s *section, e *Export) {
+	if !s.has("source") {
+		b.problem(Error, own, "source", "is missing", `say what to export: source = "/dev/sda5"`)
+	} else if !s.bad["source"] {
+		if err := CheckSource(e.Source); err != nil {
+			b.problem(Error, own, "source", err.Error(), "a path, UUID=, LABEL=, PARTUUID=, PARTLABEL= or mem:SIZE")
+		} else if size, ok := MemSize(e.Source); ok && e.Offset+e.Length > size || e.Offset+e.Length < 0 {
+			b.problem(Error, own, "length", "offset and length reach beyond the source", "the memory has "+FormatSize(size))
+		}
+	}
+	if len(e.Interfaces) == 0 && !s.bad["interfaces"] {
+		b.problem(Error, own, "interfaces", "no interface to serve on",
+			`add interfaces = ["eth1"] to [defaults] or to the export, or start with -i eth1`)
+	}
+	for _, it := range s.set["interfaces"].names {
+		if err := checkPattern(it.text); err != nil {
+			b.memberProblem(s, "interfaces", it, err.Error(), "")
+		}
+	}
+	if e.BufferCount > e.QueueLength && own.has("buffer-count") && !s.bad["queue-length"] {
+		b.problem(Warning, own, "buffer-count", fmt.Sprintf("initiators are told %d, but %d are queued: the excess gets lost and repeated", e.BufferCount, e.QueueLength),
+			"raise queue-length to the same value")
+	}
+	if n := e.PhysicalSector; n&(n-1) != 0 {
+		b.problem(Error, s, "physical-sector", fmt.Sprintf("%d is not a power of two", n), "usually 512 or 4096")
+	}
+	for key, a := range map[string]*ACL{"accept": e.Access, "config-read": e.ConfigRead} {
+		if a != nil && !a.Policy && len(a.Rows) == 0 && b.ps.Errors() == 0 {
+			b.problem(Warning, s, key, "nobody is accepted", "")
+		}
+	}
+	if b.doc.defaults.has("deny") && own.has("accept") && !own.has("deny") {
+		b.problem(Warning, own, "accept", "the deny of [defaults] does not count for this export, which has an accept of its own", "repeat deny here if it should")
+	}
+}
+
+// checkAddress warns of addresses that initiators do not take.
+func (b *builder) checkAddress(own *section, e *Export) {
+	key := addressKey(own)
+	if e.Addr.Major == linuxRefusedShelf {
+		b.problem(Warning, own, key, fmt.Sprintf("Linux ignores shelf %d", linuxRefusedShelf), "use another shelf for Linux initiators")
+	}
+	if e.Addr.Minor > linuxStaticSlots {
+		b.problem(Warning, own, key, fmt.Sprintf("%s: Linux before 3.x, or with aoe_dyndevs=0, has no slots above %d", e.Addr, linuxStaticSlots),
+			"fine for current kernels; use more shelves for old ones")
+	}
+}
+
+// checkSerials warns of two exports with one serial number: initiators may take them for one disk.
+func (b *builder) checkSerials() {
+	seen := map[string]*Export{}
+	for i := range b.cfg.Exports {
+		e := &b.cfg.Exports[i]
+		if e.Serial == "" {
+			continue
+		}
+		if o := seen[e.Serial]; o != nil {
+			b.problem(Warning, b.doc.exports[i], "serial", fmt.Sprintf("%s has the same serial number", o.Addr), "initiators may take both for one disk")
+		}
+		seen[e.Serial] = e
+	}
+}

@@ -1,0 +1,110 @@
+package config
+
+// sharedKeys are the keys of an export that [defaults] may set for all of them.
+var sharedKeys = []Key{
+	{Name: "interfaces", Type: TypeNames, Example: `["eth1", "vlan*"]`,
+		Help: "Interfaces to serve on, by name or glob. They need not exist yet: goaoe waits for them."},
+	{Name: "shelf", Type: TypeInt, Min: 0, Max: 65534, Default: "0",
+		Help: "Shelf (major address) of exports without an address. Linux ignores shelf 4095."},
+	{Name: "slot", Type: TypeInt, Min: 0, Max: 254, Default: "0",
+		Help: "First slot (minor address) for exports without one: they get the free slots from here on, in the order of the file."},
+	{Name: "queue-length", Type: TypeInt, Min: 2, Max: 1024, Default: "64",
+		Help: "Requests that an export holds at a time; more are dropped, and the initiator repeats them."},
+	{Name: "buffer-count", Type: TypeInt, Min: 2, Max: 65535, Example: "64",
+		Help: "Requests that initiators are told to have outstanding. Default: queue-length. Linux uses at most 64."},
+	{Name: "direct-io", Type: TypeBool, Default: "false",
+		Help: "Bypass the page cache."},
+	{Name: "write-cache", Type: TypeBool, Default: "false",
+		Help: "Acknowledge writes before they are on stable storage. Faster; a power failure loses acknowledged writes."},
+	{Name: "read-only", Type: TypeBool, Default: "false",
+		Help: "Refuse writes."},
+	{Name: "broadcast", Type: TypeBool, Default: "false",
+		Help: "Announce to everybody even when an access list says who may; otherwise only its members are told."},
+	{Name: "discard", Type: TypeBool, Default: "false",
+		Help: "Offer TRIM, where the file or device can do it."},
+	{Name: "smart", Type: TypeBool, Default: "false",
+		Help: "Offer SMART."},
+	{Name: "io-engine", Type: TypeEnum, Enum: []string{"auto", "io_uring", "threads"}, Default: `"auto"`,
+		Help: "How storage is accessed: io_uring where the system allows it (auto), io_uring or nothing, or a pool of threads."},
+	{Name: "accept", Type: TypeMembers, Example: `["node1", "admins"]`,
+		Help: "Only these initiators are served: addresses, names of hosts, access lists. Default: everybody."},
+	{Name: "deny", Type: TypeMembers, Example: `["02:00:00:00:00:09"]`,
+		Help: "These initiators are not served, even when accepted by accept."},
+	{Name: "config-read", Type: TypeMembers, Example: `["admins"]`,
+		Help: "Who may discover the target and read its config string. (cfgread in qaoed.)"},
+	{Name: "config-set", Type: TypeMembers, Example: `["admins"]`,
+		Help: "Who may set the config string. (cfgset in qaoed.)"},
+	{Name: "read", Type: TypeMembers, Example: `["admins"]`,
+		Help: "Who may read data."},
+	{Name: "write", Type: TypeMembers, Example: `["admins"]`,
+		Help: "Who may write data."},
+	{Name: "model", Type: TypeText, Max: 40, Example: `"goaoe"`,
+		Help: "Model in IDENTIFY, up to 40 printable ASCII characters."},
+	{Name: "firmware", Type: TypeText, Max: 8, Example: `"1.0"`,
+		Help: "Firmware revision in IDENTIFY, up to 8 printable ASCII characters. Default: goaoe's version."},
+	{Name: "physical-sector", Type: TypeInt, Min: 512, Max: 65536, Example: "4096",
+		Help: "Physical sector size in IDENTIFY, in bytes, a power of two. Default: as the device says."},
+	{Name: "size-round", Type: TypeInt, Min: 1, Max: 1 << 31, Default: "1", Example: "16065",
+		Help: "Round the size down to a multiple of this many sectors; 16065 is a cylinder, which some Windows initiators need."},
+	{Name: "accept-any-version", Type: TypeBool, Default: "false",
+		Help: "Take requests whose AoE version is not 1."},
+}
+
+// ownKeys are the keys of an export that are about one device.
+var ownKeys = []Key{
+	{Name: "address", Type: TypeAddress, Example: `"0.1"`,
+		Help: "SHELF.SLOT. Or give shelf, slot or neither: what is missing comes from [defaults]."},
+	{Name: "source", Type: TypeSource, Example: `"/dev/sda5"`,
+		Help: "What to serve: a path, UUID=, LABEL=, PARTUUID= or PARTLABEL=, or mem:SIZE (memory, for tests). Required."},
+	{Name: "offset", Type: TypeSize, Default: "0", Example: `"2048s"`,
+		Help: "Where in the source the export begins: bytes, or with a suffix such as 1M or 2048s (sectors)."},
+	{Name: "length", Type: TypeSize, Example: `"10G"`,
+		Help: "How much of the source to serve. Default: up to the end, also when it grows."},
+	{Name: "serial", Type: TypeText, Max: 20, Example: `"0.1:storage"`,
+		Help: "Serial number in IDENTIFY, up to 20 printable ASCII characters. Default: made from the machine and the address."},
+	{Name: "force", Type: TypeBool, Default: "false",
+		Help: "Serve although another target answers under the same address. Linux then mixes the two: data loss."},
+}
+
+var (
+	defaultsKeys = inSection("defaults", sharedKeys)
+	exportKeys   = append(inSection("export", ownKeys), inSection("export", sharedKeys)...)
+)
+
+// inSection returns the keys as those of a section.
+func inSection(section string, keys []Key) []Key {
+	out := make([]Key, len(keys))
+	for i, k := range keys {
+		k.Section = section
+		k.Inherit = section == "export" && i < len(keys) && isShared(k.Name)
+		out[i] = k
+	}
+	return out
+}
+
+// isShared tells whether [defaults] knows the key.
+func isShared(name string) bool {
+	for _, k := range sharedKeys {
+		if k.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// foreignNames are names that other targets have for our keys; a user who writes one is told ours.
+var foreignNames = map[string]string{
+	"cfgread": "config-read", "cfgset": "config-set", "writecache": "write-cache", "interface": "interfaces",
+	"target": "source", "path": "source", "file": "source", "device": "source", "uuid": "source",
+	"acl": "accept", "allow": "accept", "reject": "deny", "mac": "accept", "macs": "accept",
+	"bufcnt": "buffer-count", "buffers": "buffer-count", "sync": "write-cache", "readonly": "read-only", "ro": "read-only",
+	"direct": "direct-io", "size": "length", "ring-buffer-size": "ring-frames", "send-buffer-size": "send-buffer",
+	"log-level": "level", "filename": "file", "type": "target", "syslog-facility": "facility", "minor": "slot", "major": "shelf",
+	"trace-io": "level",
+}
+
+// foreignSections are names that other targets have for our sections.
+var foreignSections = map[string]string{
+	"default": "defaults", "device": "export", "exports": "export", "target": "export", "targets": "export", "logging": "log",
+	"acls": "access-list", "acl": "access-list", "access-lists": "access-list", "interfaces": "interface", "ethers": "hosts", "host": "hosts",
+}

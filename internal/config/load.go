@@ -1,0 +1,84 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Options is what a configuration is made of beside the file.
+type Options struct {
+	Sysroot string // put before the path of the ethers file; empty: the machine's own
+	Args    Args   // of the command line
+}
+
+// Load reads a configuration file and merges the arguments of the command line into it. An empty file name means that
+// there are only arguments. The Config is never nil, but must not be used when Problems.Err is not nil.
+func Load(file string, opt Options) (*Config, Problems) {
+	if file == "" {
+		return build("", decoder{doc: newDoc()}, opt)
+	}
+	data, err := readFile(file)
+	if err != nil {
+		p := Problem{Severity: Error, Position: Position{File: file}, Message: reason(err)}
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			p.Hint = "goaoe init prints one to begin with"
+		case errors.Is(err, fs.ErrPermission):
+			p.Hint = "run as root, or as the user that the file belongs to"
+		}
+		return &Config{File: file}, Problems{p}
+	}
+	return Parse(file, data, opt)
+}
+
+// readFile reads a file of sensible size.
+func readFile(file string) ([]byte, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err == nil && st.IsDir() {
+		return nil, errors.New("this is a directory, not a configuration file")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err == nil && len(data) > maxFileBytes {
+		err = fmt.Errorf("more than %s: this is no configuration file", FormatSize(maxFileBytes))
+	}
+	return data, err
+}
+
+// reason is the bare cause of an error of the os package: the file is named by the Problem already.
+func reason(err error) string {
+	var pe *fs.PathError
+	if errors.As(err, &pe) {
+		return pe.Err.Error()
+	}
+	return err.Error()
+}
+
+// Parse is Load for a file that was read already; file is its name for messages.
+func Parse(file string, data []byte, opt Options) (*Config, Problems) {
+	root, syntax := parseTree(file, data)
+	if syntax != nil {
+		return &Config{File: file}, Problems{*syntax}
+	}
+	d := decoder{doc: newDoc()}
+	d.decode(root)
+	return build(file, d, opt)
+}
+
+// FromArgs makes a configuration of the command line alone.
+func FromArgs(args Args) (*Config, Problems) { return Load("", Options{Args: args}) }
+
+// FilePath returns the file to read when the user named none: DefaultFile if it exists, else "".
+func FilePath(sysroot string) string {
+	if _, err := os.Stat(filepath.Join(sysroot, DefaultFile)); err == nil {
+		return filepath.Join(sysroot, DefaultFile)
+	}
+	return ""
+}
