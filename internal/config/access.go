@@ -156,6 +156,8 @@ func (b *builder) memberProblem(s *section, key string, it item, msg, hint strin
 	p := Problem{Severity: Error, Position: it.pos, Key: s.kind + "." + key, Value: it.text, Message: msg, Hint: hint}
 	if s.name != "" {
 		p.Key = s.kind + "." + s.name + "." + key
+	} else if home := s.set[key].home; home != "" {
+		p.Key = home + "." + key
 	}
 	b.ps.add(p)
 }
@@ -221,8 +223,8 @@ func combine(rows []member, policy bool) *set {
 	return out
 }
 
-// list resolves a key of an export that lists members. It returns nil when the key was not written, and none when something
-// in it could not be resolved (a problem then).
+// listOf resolves a key of an export that lists members; ok tells whether it was written. What could not be resolved is a
+// problem and left out.
 func (b *builder) listOf(s *section, key string) (sets []*set, ok bool) {
 	v, ok := s.set[key]
 	if !ok {

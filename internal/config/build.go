@@ -27,7 +27,7 @@ func build(file string, d decoder, opt Options) (*Config, Problems) {
 	b.access()
 	b.exports()
 	b.unused()
-	return b.cfg, b.ps.sorted()
+	return b.cfg, b.ps.unique().sorted()
 }
 
 // problem notes a problem with a key of a section.
@@ -41,6 +41,9 @@ func (b *builder) problem(sev Severity, s *section, key, msg, hint string) {
 	}
 	if v, ok := s.set[key]; ok {
 		p.Position, p.Value = v.pos, v.raw
+		if v.home != s.kind && v.home != "" {
+			p.Key = v.home + "." + key
+		}
 	}
 	b.ps.add(p)
 }

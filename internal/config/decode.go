@@ -11,6 +11,7 @@ import (
 // setting is the value of one key that passed the table: its type and range are right.
 type setting struct {
 	pos   Position
+	home  string // the section it was written in
 	raw   string
 	str   string
 	num   int64
@@ -241,6 +242,7 @@ func (d *decoder) key(n *node, s *section) {
 		d.ps.add(Problem{Severity: Error, Position: n.pos, Key: s.kind + "." + n.name, Value: n.raw, Message: msg, Hint: hint})
 		return
 	}
+	v.home = s.kind
 	s.set[n.name] = v
 }
 

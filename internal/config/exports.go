@@ -30,11 +30,6 @@ func (b *builder) effective(own *section) *section {
 		s.set[key] = v
 		delete(s.bad, key)
 	}
-	if own.has("accept") { // they belong together: an export's own accept is not narrowed by a deny of the defaults unseen
-		if !own.has("deny") {
-			delete(s.set, "deny")
-		}
-	}
 	return s
 }
 
@@ -171,7 +166,7 @@ func (b *builder) exportLists(own, s *section, e *Export) {
 			names = append(names, "deny "+joinNames(s.set["deny"].names))
 		}
 		e.Access = acl(accept, accepts, deny, strings.Join(names, ", "))
-		if len(deny) == 0 && !accepts {
+		if len(deny) == 0 && !accepts { // deny = [] undoes a deny of the defaults
 			e.Access = nil
 		}
 	}
@@ -224,9 +219,6 @@ func (b *builder) checkExport(own, s *section, e *Export) {
 		if a != nil && !a.Policy && len(a.Rows) == 0 && b.ps.Errors() == 0 {
 			b.problem(Warning, s, key, "nobody is accepted", "")
 		}
-	}
-	if b.doc.defaults.has("deny") && own.has("accept") && !own.has("deny") {
-		b.problem(Warning, own, "accept", "the deny of [defaults] does not count for this export, which has an accept of its own", "repeat deny here if it should")
 	}
 }
 

@@ -86,6 +86,16 @@ func (ps Problems) sorted() Problems {
 	return ps
 }
 
+// unique drops repetitions: a mistake in [defaults] is found once for every export.
+func (ps Problems) unique() Problems {
+	seen := map[Problem]bool{}
+	return slices.DeleteFunc(ps, func(p Problem) bool {
+		was := seen[p]
+		seen[p] = true
+		return was
+	})
+}
+
 // rank orders places by kind: in a file, on the command line, nowhere.
 func rank(p Position) int {
 	switch {

@@ -1,0 +1,10 @@
+// Command goaoe is an ATA over Ethernet storage target.
+package main
+
+import (
+	"os"
+
+	"goaoe/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(os.Args[1:], os.Stdout, os.Stderr)) }

@@ -1,0 +1,108 @@
+// Package cli is the commands of goaoe, one file each. A command is made by func newXxxCmd(env *Env) *cobra.Command and
+// registered by one line in commands.
+//
+// The rules for all of them: results go to stdout, talk and errors to stderr. An error is one line, "goaoe: WHAT; HINT".
+// The exit status is 0 for success, 1 for a failure, 2 for wrong usage; a command with more says so in its help.
+// No message repeats the usage text.
+package cli
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// Groups of commands in the help.
+const (
+	groupServe  = "serve"
+	groupConfig = "config"
+	groupTools  = "tools"
+)
+
+// Env is what a command has of its surroundings. Commands use it in place of the os package, so that tests can run them.
+type Env struct {
+	Stdout io.Writer // results
+	Stderr io.Writer // errors and talk
+	// Sysroot is put before /etc, /dev/disk and the like; empty but in tests.
+	Sysroot string
+}
+
+// commands lists all commands.
+func commands() []func(*Env) *cobra.Command {
+	return []func(*Env) *cobra.Command{
+		newCheckCmd,
+		newInitCmd,
+		newVersionCmd,
+	}
+}
+
+const rootLong = `goaoe serves files and block devices to other machines by ATA over Ethernet (AoE).
+The usual initiator is the aoe driver of the Linux kernel, which shows what is served as /dev/etherd/e0.1.`
+
+const rootExample = `  goaoe init > /etc/goaoe/goaoe.toml     a configuration to begin with
+  goaoe check                            what is wrong with it`
+
+const exitHelp = `
+Exit status:
+  0  success
+  1  failure: the line on stderr says what and what to do
+  2  wrong usage
+`
+
+// NewRoot makes the command goaoe with all its subcommands.
+func NewRoot(env *Env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "goaoe",
+		Short:         "ATA over Ethernet storage target",
+		Long:          rootLong,
+		Example:       rootExample,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          cobra.ArbitraryArgs, // an unknown command gets our own message
+	}
+	root.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(cmd, args[0])
+		}
+		return cmd.Help()
+	}
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return Usagef("%s", err).WithHint("see " + cmd.CommandPath() + " --help")
+	})
+	root.AddGroup(
+		&cobra.Group{ID: groupServe, Title: "Serving:"},
+		&cobra.Group{ID: groupConfig, Title: "Configuration:"},
+		&cobra.Group{ID: groupTools, Title: "Tools:"},
+	)
+	root.SetHelpCommandGroupID(groupTools)
+	root.SetCompletionCommandGroupID(groupTools)
+	for _, create := range commands() {
+		root.AddCommand(create(env))
+	}
+	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
+	return root
+}
+
+// unknownCommand makes the error for a first argument that is no command.
+func unknownCommand(cmd *cobra.Command, name string) error {
+	err := Usagef("there is no command %q", name)
+	cmd.SuggestionsMinimumDistance = 2
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		return err.WithHint(fmt.Sprintf("did you mean %s?", strings.Join(near, " or ")))
+	}
+	return err.WithHint("goaoe --help lists them")
+}
+
+// args makes a check of positional arguments a usage error. what describes the arguments, e.g. "at most one FILE".
+func args(check cobra.PositionalArgs, what string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, list []string) error {
+		if check(cmd, list) == nil {
+			return nil
+		}
+		return Usagef("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(list)).WithHint("see " + cmd.CommandPath() + " --help")
+	}
+}
