@@ -1,4 +1,3 @@
-package aoe
 
 import (
 	"fmt"

@@ -1,0 +1,50 @@
+package aoe
+
+// Bits of the flags byte of an ATA command (offset 24).
+const (
+	ATAExtended = 0x40 // E: the registers are those of a 48 bit command
+	ATADevice   = 0x10 // D: bit 4 of the device/head register, looked at with E only
+	ATAAsync    = 0x02 // A: the target may write asynchronously
+	ATAWrite    = 0x01 // W: data goes from the initiator to the target
+	// ATAFlags are all defined bits; the others are reserved.
+	ATAFlags = ATAExtended | ATADevice | ATAAsync | ATAWrite
+)
+
+// ATA is the argument of CmdATA: the registers of a disk. A request carries feature and command where a reply carries error
+// and status.
+type ATA struct {
+	Flags   uint8   // ATAExtended etc.
+	Feature uint8   // request: Feature register; reply: Error register
+	Count   uint8   // request: sectors; reply: sectors not transferred
+	Command uint8   // request: Command register; reply: Status register
+	LBA     [6]byte // lowest byte first; how many bits of it count depends on the command
+}
+
+// DecodeATA reads the registers of a frame with CmdATA and returns a view of what follows them, padding included. It
+// fails with ErrShort under 36 bytes. Reserved flags are left out.
+func DecodeATA(frame []byte) (a ATA, data []byte, err error) {
+	if len(frame) < ATALen {
+		return ATA{}, nil, ErrShort
+	}
+	return ATA{
+		Flags:   frame[24] & ATAFlags,
+		Feature: frame[25],
+		Count:   frame[26],
+		Command: frame[27],
+		LBA:     [6]byte(frame[28:34]),
+	}, frame[ATALen:], nil
+}
+
+// Encode writes the registers behind the header in b and returns ATALen, or ErrSpace. Data follows from there.
+func (a *ATA) Encode(b []byte) (int, error) {
+	if len(b) < ATALen {
+		return 0, ErrSpace
+	}
+	b[24] = a.Flags & ATAFlags
+	b[25] = a.Feature
+	b[26] = a.Count
+	b[27] = a.Command
+	copy(b[28:34], a.LBA[:])
+	b[34], b[35] = 0, 0
+	return ATALen, nil
+}
