@@ -1,3 +1,4 @@
+package aoe
 
 import (
 	"fmt"

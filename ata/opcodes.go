@@ -2,32 +2,32 @@ package ata
 
 // Opcodes that have a meaning of their own to a target or an initiator. Others are found in the table only.
 const (
-	OpDSM           = 0x06 // DATA SET MANAGEMENT
-	OpRead          = 0x20 // READ SECTORS
-	OpReadExt       = 0x24 // READ SECTORS EXT
-	OpReadDMAExt    = 0x25
-	OpNativeMaxExt  = 0x27 // READ NATIVE MAX ADDRESS EXT
-	OpReadMultExt   = 0x29
-	OpWrite         = 0x30 // WRITE SECTORS
-	OpWriteExt      = 0x34 // WRITE SECTORS EXT
-	OpWriteDMAExt   = 0x35
-	OpWriteMultExt  = 0x39
-	OpWriteFUAExt   = 0x3d // WRITE DMA FUA EXT
-	OpVerify        = 0x40 // READ VERIFY SECTORS
-	OpVerifyExt     = 0x42
-	OpSMART         = 0xb0
-	OpReadMult      = 0xc4
-	OpWriteMult     = 0xc5
-	OpSetMultiple   = 0xc6
-	OpReadDMA       = 0xc8
-	OpWriteDMA      = 0xca
-	OpWriteMultFUA  = 0xce // WRITE MULTIPLE FUA EXT
-	OpCheckPower    = 0xe5
-	OpFlush         = 0xe7 // FLUSH CACHE
-	OpFlushExt      = 0xea // FLUSH CACHE EXT
-	OpIdentify      = 0xec // IDENTIFY DEVICE
-	OpSetFeatures   = 0xef
-	OpNativeMax     = 0xf8 // READ NATIVE MAX ADDRESS
+	OpDSM          = 0x06 // DATA SET MANAGEMENT
+	OpRead         = 0x20 // READ SECTORS
+	OpReadExt      = 0x24 // READ SECTORS EXT
+	OpReadDMAExt   = 0x25
+	OpNativeMaxExt = 0x27 // READ NATIVE MAX ADDRESS EXT
+	OpReadMultExt  = 0x29
+	OpWrite        = 0x30 // WRITE SECTORS
+	OpWriteExt     = 0x34 // WRITE SECTORS EXT
+	OpWriteDMAExt  = 0x35
+	OpWriteMultExt = 0x39
+	OpWriteFUAExt  = 0x3d // WRITE DMA FUA EXT
+	OpVerify       = 0x40 // READ VERIFY SECTORS
+	OpVerifyExt    = 0x42
+	OpSMART        = 0xb0
+	OpReadMult     = 0xc4
+	OpWriteMult    = 0xc5
+	OpSetMultiple  = 0xc6
+	OpReadDMA      = 0xc8
+	OpWriteDMA     = 0xca
+	OpWriteMultFUA = 0xce // WRITE MULTIPLE FUA EXT
+	OpCheckPower   = 0xe5
+	OpFlush        = 0xe7 // FLUSH CACHE
+	OpFlushExt     = 0xea // FLUSH CACHE EXT
+	OpIdentify     = 0xec // IDENTIFY DEVICE
+	OpSetFeatures  = 0xef
+	OpNativeMax    = 0xf8 // READ NATIVE MAX ADDRESS
 )
 
 // Class is what kind of command an opcode is.
@@ -35,19 +35,19 @@ type Class uint8
 
 // The classes.
 const (
-	Unsupported  Class = iota // answered ABRT
-	Read                      // sectors to the initiator
-	Write                     // sectors from the initiator
-	Verify                    // range check, no data
-	Flush                     // what was acknowledged becomes durable
-	Identify                  // IDENTIFY DEVICE
-	SetFeatures               // SET FEATURES; the Feature register says which
-	SMART                     // SMART; the Feature register says which
-	SetMultiple               // SET MULTIPLE MODE
-	CheckPower                // CHECK POWER MODE
-	Power                     // standby, idle, sleep: success without effect
-	NativeMax                 // READ NATIVE MAX ADDRESS
-	DataSet                   // DATA SET MANAGEMENT
+	Unsupported Class = iota // answered ABRT
+	Read                     // sectors to the initiator
+	Write                    // sectors from the initiator
+	Verify                   // range check, no data
+	Flush                    // what was acknowledged becomes durable
+	Identify                 // IDENTIFY DEVICE
+	SetFeatures              // SET FEATURES; the Feature register says which
+	SMART                    // SMART; the Feature register says which
+	SetMultiple              // SET MULTIPLE MODE
+	CheckPower               // CHECK POWER MODE
+	Power                    // standby, idle, sleep: success without effect
+	NativeMax                // READ NATIVE MAX ADDRESS
+	DataSet                  // DATA SET MANAGEMENT
 )
 
 // Op is what is known of an opcode.
