@@ -231,13 +231,18 @@ func (e *Engine) SetQueueLength(x *Export, n int) error {
 	return e.lanes[x.lane].call(func(l *lane) { l.setQueueLength(x, n) })
 }
 
+func newPort(c PortConfig) *Port {
+	p := &Port{name: c.Name, links: c.Links, stats: make([]stats.Port, len(c.Links))}
+	p.SetIngress(c.Ingress)
+	return p
+}
+
 // AddPort starts to serve an interface. The links must have been opened for this engine's number of lanes.
 func (e *Engine) AddPort(c PortConfig) (*Port, error) {
 	if len(c.Links) != len(e.lanes) {
 		return nil, fmt.Errorf("interface %s: %d links for %d lanes", c.Name, len(c.Links), len(e.lanes))
 	}
-	p := &Port{name: c.Name, links: c.Links, stats: make([]stats.Port, len(e.lanes))}
-	p.SetIngress(c.Ingress)
+	p := newPort(c)
 	t := c.Table
 	if t == nil {
 		var err error

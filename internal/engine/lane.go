@@ -254,6 +254,9 @@ func (l *lane) neighbour(p *lanePort, frame []byte) {
 
 // idle looks for work for a while, if that paid off lately, and then sleeps until there is some.
 func (l *lane) idle() {
+	if l.pending() {
+		return
+	}
 	start := sys.Nanotime()
 	if l.spin > 0 {
 		for {

@@ -1,0 +1,354 @@
+package engine
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"goaoe/aoe"
+	"goaoe/internal/stats"
+	"goaoe/internal/store"
+	"goaoe/internal/store/mem"
+)
+
+var e11 = aoe.Addr{Major: 1, Minor: 1}
+
+// TestHeldWriteIsNotOvertaken is C91: a write that hangs in the storage, a newer one to the same sector, a read after both.
+func TestHeldWriteIsNotOvertaken(t *testing.T) {
+	r := newRig(t, 1)
+	ctl := mem.NewControl(1)
+	st := newStore(t, 64, ctl)
+	x := r.export(e11, st, 8)
+	r.serve(1500, x)
+	ctl.HoldAll(true)
+	w := r.wires[0]
+	w.put(r.ata(e11, 0x34, 5, 1, sector(1, 1)), 1)
+	w.put(r.ata(e11, 0x34, 4, 2, sector(2, 2)), 2)
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 3)
+	r.run()
+	if n := len(ctl.InFlight()); n != 1 {
+		t.Fatalf("%d operations reached the store, want the first write alone", n)
+	}
+	if n := len(w.take()); n != 0 {
+		t.Fatalf("%d replies while everything hangs", n)
+	}
+	for i := 0; i < 3; i++ {
+		if n := ctl.Release(1); n != 1 {
+			t.Fatalf("step %d: nothing to release", i)
+		}
+		r.run()
+	}
+	out := w.take()
+	if len(out) != 3 {
+		t.Fatalf("%d replies, want 3", len(out))
+	}
+	if got := out[2]; !bytes.Equal(got[36:548], sector(1, 2)) {
+		t.Fatalf("the read returned %x..., want the second write's data", got[36:40])
+	}
+	if got := st.Bytes()[5*512]; got != 2 {
+		t.Fatalf("sector 5 holds %d, want the newer write", got)
+	}
+	if n := x.Target.Stats.Waits.Load(); n != 2 {
+		t.Fatalf("Waits = %d, want 2", n)
+	}
+}
+
+// TestIndependentRequestsRunTogether fails when the order is stricter than it must be.
+func TestIndependentRequestsRunTogether(t *testing.T) {
+	r := newRig(t, 1)
+	ctl := mem.NewControl(1)
+	x := r.export(e11, newStore(t, 64, ctl), 8)
+	r.serve(1500, x)
+	ctl.HoldAll(true)
+	w := r.wires[0]
+	for i := 0; i < 4; i++ {
+		w.put(r.ata(e11, 0x34, uint64(2*i), 2, sector(2, 1)), 1)
+		w.put(r.ata(e11, 0x24, uint64(20), 2, nil), 1)
+	}
+	r.run()
+	if n := len(ctl.InFlight()); n != 8 {
+		t.Fatalf("%d of 8 independent requests run", n)
+	}
+	ctl.Release(-1)
+	r.run()
+	if n := len(w.take()); n != 8 {
+		t.Fatalf("%d replies, want 8", n)
+	}
+}
+
+// TestRandomOrder drives thousands of rounds of overlapping reads and writes against a store that completes in random
+// order, over one and two interfaces, and holds every answer and the disk against a model that runs them in order of arrival.
+func TestRandomOrder(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	rounds := 3000
+	if testing.Short() {
+		rounds = 300
+	}
+	for round := 0; round < rounds; round++ {
+		if err := randomOrder(t, seed+uint64(round), true); err != "" {
+			t.Fatalf("seed %d: %s", seed+uint64(round), err)
+		}
+	}
+}
+
+// TestRandomOrderBites shows that the check above finds a target without order.
+func TestRandomOrderBites(t *testing.T) {
+	for seed := uint64(1); seed <= 50; seed++ {
+		if randomOrder(t, seed, false) != "" {
+			return
+		}
+	}
+	t.Fatal("50 rounds without any order of overlapping requests went unnoticed")
+}
+
+func randomOrder(t *testing.T, seed uint64, ordered bool) string {
+	const sectors = 32
+	rng := rand.New(rand.NewPCG(seed, 1))
+	r := newRig(t, 1+int(seed%2))
+	defer r.l.end()
+	ctl := mem.NewControl(seed)
+	st := newStore(t, sectors, ctl)
+	x := r.export(e11, st, 1+rng.IntN(16))
+	r.serve(9000, x)
+	ctl.Shuffle(1 + rng.IntN(6))
+	model := make([]byte, sectors*512)
+	want := map[uint32][]byte{}
+	now := int64(0)
+	for i := 0; i < 40; i++ {
+		for n := rng.IntN(6); n > 0; n-- {
+			lba, count := rng.IntN(sectors-4), 1+rng.IntN(4)
+			w := r.wires[rng.IntN(len(r.wires))]
+			now++
+			if rng.IntN(2) == 0 {
+				data := make([]byte, count*512)
+				for k := range data {
+					data[k] = byte(rng.Uint32())
+				}
+				w.put(r.ata(e11, 0x34, uint64(lba), count, data), now)
+				copy(model[lba*512:], data)
+				want[r.tag] = nil
+			} else {
+				w.put(r.ata(e11, 0x24, uint64(lba), count, nil), now)
+				want[r.tag] = append([]byte(nil), model[lba*512:(lba+count)*512]...)
+			}
+		}
+		if !ordered {
+			r.l.receive()
+			forgetOrder(r.l, x)
+		}
+		r.l.turn()
+	}
+	r.run()
+	for _, w := range r.wires {
+		for _, f := range w.take() {
+			data, ok := want[tagOf(f)]
+			if !ok {
+				return "a reply that nobody waits for"
+			}
+			delete(want, tagOf(f))
+			if f[14] != 0x18 || f[27] != 0x40 {
+				return "an error reply"
+			}
+			if data != nil && !bytes.Equal(f[36:], data) {
+				return "a read returned something else than the writes before it left"
+			}
+		}
+	}
+	if len(want) > 0 {
+		// Dropped ones are possible (queue full): they must be counted.
+		d := &x.Target.Stats.Drops
+		if n := d[stats.DropFull].Load() + d[stats.DropDuplicate].Load(); n != uint64(len(want)) {
+			return "requests without a reply and without a counted reason"
+		}
+		return "" // the model holds writes that were dropped: no statement about the rest
+	}
+	if !bytes.Equal(model, st.Bytes()) {
+		return "the disk holds something else than the last writes"
+	}
+	return ""
+}
+
+// forgetOrder makes the lane's export behave as if nothing overlapped.
+func forgetOrder(l *lane, x *Export) {
+	le := l.exports[x.Target.ID]
+	for s := le.first; s != nil; s = s.next {
+		if s.state == slotWaiting {
+			s.blockers = 0
+			le.waiting--
+			le.pushReady(s)
+		}
+	}
+	l.pump(le)
+}
+
+// TestRepetitionReplacesWaiting: of a request and its repetitions that wait, only the newest is run and answered.
+func TestRepetitionReplacesWaiting(t *testing.T) {
+	r := newRig(t, 1)
+	ctl := mem.NewControl(1)
+	x := r.export(e11, newStore(t, 64, ctl), 2)
+	r.serve(1500, x)
+	ctl.HoldAll(true)
+	w := r.wires[0]
+	first := r.ata(e11, 0x34, 1, 1, sector(1, 7))
+	w.put(first, 1)
+	w.put(append([]byte(nil), first...), 2) // same tag while it runs: dropped, the first one's reply serves both
+	old := r.ata(e11, 0x34, 1, 1, sector(1, 8))
+	w.put(old, 3)
+	again := append([]byte(nil), old...)
+	binary.BigEndian.PutUint32(again[20:], 0x7777)
+	w.put(again, 4)
+	other := append([]byte(nil), old...)
+	other[36] = 9 // other data: not a repetition
+	binary.BigEndian.PutUint32(other[20:], 0x8888)
+	w.put(other, 5)
+	r.run()
+	for ctl.Release(-1) > 0 {
+		r.run()
+	}
+	var tags []uint32
+	for _, f := range w.take() {
+		tags = append(tags, tagOf(f))
+	}
+	if len(tags) != 3 || tags[0] != tagOf(first) || tags[1] != 0x7777 || tags[2] != 0x8888 {
+		t.Fatalf("answered tags %x, want the first, the newest repetition, and the different one", tags)
+	}
+	if n := x.Target.Stats.Drops[stats.DropDuplicate].Load(); n != 2 {
+		t.Fatalf("duplicates = %d, want 2", n)
+	}
+}
+
+// TestLateWriteOfOtherInterface: a write that was received before an overlapping one on another interface, but is looked at
+// after it, must not be executed.
+func TestLateWriteOfOtherInterface(t *testing.T) {
+	r := newRig(t, 2)
+	st := newStore(t, 64, nil)
+	x := r.export(e11, st, 8)
+	r.serve(1500, x)
+	base := time.Now().UnixNano()
+	r.wires[1].put(r.ata(e11, 0x34, 5, 1, sector(1, 2)), base+10)
+	r.run()
+	r.wires[0].put(r.ata(e11, 0x34, 4, 2, sector(2, 1)), base) // arrived earlier: stale
+	r.wires[0].put(r.ata(e11, 0x34, 8, 2, sector(2, 3)), base) // earlier as well, but in nobody's way
+	r.run()
+	b := st.Bytes()
+	if b[5*512] != 2 || b[4*512] != 0 || b[8*512] != 3 {
+		t.Fatalf("sectors 4, 5, 8 hold %d %d %d, want 0 2 3", b[4*512], b[5*512], b[8*512])
+	}
+	if n := x.Target.Stats.Drops[stats.DropStale].Load(); n != 1 {
+		t.Fatalf("stale = %d, want 1", n)
+	}
+	// Set the clock back by an hour: nothing may be held to be stale for that.
+	r.wires[1].put(r.ata(e11, 0x34, 5, 1, sector(1, 4)), base+int64(time.Hour))
+	r.run()
+	r.wires[0].put(r.ata(e11, 0x34, 5, 1, sector(1, 5)), time.Now().UnixNano())
+	r.run()
+	if b[5*512] != 5 {
+		t.Fatalf("sector 5 holds %d after the clock was set back, want 5", b[5*512])
+	}
+}
+
+// TestMergeByArrival: frames of two interfaces run in the order in which they came.
+func TestMergeByArrival(t *testing.T) {
+	r := newRig(t, 2)
+	st := newStore(t, 64, nil)
+	x := r.export(e11, st, 8)
+	r.serve(1500, x)
+	for i := 0; i < 10; i++ {
+		r.wires[(i+1)%2].put(r.ata(e11, 0x34, 5, 1, sector(1, byte(i))), int64(100+i))
+	}
+	r.run()
+	if got := st.Bytes()[5*512]; got != 9 {
+		t.Fatalf("sector 5 holds %d, want 9, the last to arrive", got)
+	}
+}
+
+// TestViewIsSentBeforeTheNextWrite: a read that is answered out of mapped memory shows what was there before a write
+// that came behind it in the same batch.
+func TestViewIsSentBeforeTheNextWrite(t *testing.T) {
+	r := newRig(t, 1)
+	st := newStore(t, 64, nil)
+	x := r.export(e11, st, 8)
+	r.serve(1500, x)
+	w := r.wires[0]
+	w.put(r.ata(e11, 0x34, 5, 1, sector(1, 1)), 1)
+	r.run()
+	w.take()
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 2)
+	w.put(r.ata(e11, 0x34, 5, 1, sector(1, 2)), 3)
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 4)
+	r.run()
+	out := w.take()
+	if len(out) != 3 {
+		t.Fatalf("%d replies, want 3", len(out))
+	}
+	if x.Target.Stats.Views.Load() == 0 {
+		t.Fatal("no read was answered from memory: this test shows nothing")
+	}
+	reads := map[uint32]byte{}
+	for _, f := range out {
+		if len(f) == 548 {
+			reads[tagOf(f)] = f[36]
+		}
+	}
+	if reads[2] != 1 || reads[4] != 2 {
+		t.Fatalf("reads returned %v, want 1 before the write and 2 after it", reads)
+	}
+}
+
+// TestViewThatCannotBeSent becomes a read of its own.
+func TestViewThatCannotBeSent(t *testing.T) {
+	r := newRig(t, 1)
+	st := newStore(t, 64, nil)
+	x := r.export(e11, st, 8)
+	r.serve(1500, x)
+	w := r.wires[0]
+	refused := 0
+	w.refuse = func(m *linkMsg) error {
+		if len(m.Body) > 0 && refused == 0 {
+			refused++
+			return errStopped
+		}
+		return nil
+	}
+	st.Bytes()[5*512] = 42
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 1)
+	w.put(r.ata(e11, 0x34, 5, 1, sector(1, 2)), 2)
+	r.run()
+	out := w.take()
+	if refused != 1 || len(out) != 2 || len(out[0]) != 548 || out[0][36] != 42 {
+		t.Fatalf("refused %d, %d replies; want the read's data by another way, then the write's reply", refused, len(out))
+	}
+}
+
+// TestErrorsReachTheInitiator: C70, C71.
+func TestErrorsReachTheInitiator(t *testing.T) {
+	r := newRig(t, 1)
+	ctl := mem.NewControl(1)
+	x := r.export(e11, newStore(t, 64, ctl), 8)
+	r.serve(1500, x)
+	ctl.Fail(store.Read, 5*512, 512, 5 /* EIO */, 1)
+	ctl.Fail(store.Write, 6*512, 512, 28 /* ENOSPC */, 1)
+	w := r.wires[0]
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 1)
+	w.put(r.ata(e11, 0x34, 6, 1, sector(1, 2)), 1)
+	w.put(r.ata(e11, 0x24, 5, 1, nil), 2)
+	r.run()
+	got := map[uint32][2]byte{}
+	size := map[uint32]int{}
+	for _, f := range w.take() {
+		got[tagOf(f)] = [2]byte{f[27], f[25]}
+		size[tagOf(f)] = len(f)
+	}
+	if got[1] != [2]byte{0x41, 0x40} || got[2] != [2]byte{0x61, 0x04} || got[3] != [2]byte{0x40, 0} {
+		t.Fatalf("status and error %x, want UNC, ABRT with DF, success", got)
+	}
+	if size[1] != 60 || size[2] != 60 || size[3] != 548 {
+		t.Fatalf("sizes %v, want 60, 60, 548", size)
+	}
+	if n := x.Target.Stats.Errors.Load(); n != 2 {
+		t.Fatalf("Errors = %d, want 2", n)
+	}
+}
