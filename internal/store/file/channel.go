@@ -1,0 +1,255 @@
+package file
+
+import (
+	"golang.org/x/sys/unix"
+
+	"goaoe/internal/store"
+	"goaoe/internal/sys"
+)
+
+// executor is what a channel needs of both executors. complete and synced of the channel are its way back.
+type executor interface {
+	store.Executor
+	start(c *channel, op *store.Op) // begins op, or continues it behind op.X.N bytes; never Flush
+	dirty(c *channel)               // c may want a sync: call c.wantSync before Flush or Reap ends
+	finish(op *store.Op)            // op is done
+}
+
+// channel is one lane's way to one store. It groups what waits for fdatasync.
+type channel struct {
+	s        *Store
+	x        executor
+	pool     *pool    // threads: runs everything; io_uring: discards of devices, made when first needed
+	waiting  opList   // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
+	covered  opList   // those that the sync in flight covers
+	nWaiting int      // length of waiting
+	nFlush   int      // flushes among them
+	nWrites  int      // durable writes whose transfer is in flight
+	syncing  bool     // a sync is in flight
+	marked   bool     // known to the executor as dirty
+	syncOp   store.Op // threads: the sync itself
+}
+
+// States of an operation, in Op.X.State.
+const (
+	stateNew      uint8 = iota
+	stateBuffered       // goes on through the page cache, for direct I/O that came back short or misaligned
+)
+
+// opList is a queue linked through Op.X.Next.
+type opList struct{ head, tail *store.Op }
+
+func (l *opList) push(op *store.Op) {
+	op.X.Next = nil
+	if l.tail == nil {
+		l.head = op
+	} else {
+		l.tail.X.Next = op
+	}
+	l.tail = op
+}
+
+func (l *opList) pop() *store.Op {
+	op := l.head
+	if op == nil {
+		return nil
+	}
+	l.head = op.X.Next
+	if l.head == nil {
+		l.tail = nil
+	}
+	op.X.Next = nil
+	return op
+}
+
+// append moves all of o to the end of l.
+func (l *opList) append(o *opList) {
+	if o.head == nil {
+		return
+	}
+	if l.tail == nil {
+		l.head = o.head
+	} else {
+		l.tail.X.Next = o.head
+	}
+	l.tail = o.tail
+	o.head, o.tail = nil, nil
+}
+
+// Submit queues op.
+func (c *channel) Submit(op *store.Op) {
+	op.Errno, op.Done = 0, 0
+	op.X.Chan, op.X.Next, op.X.State, op.X.N = c, nil, stateNew, 0
+	if op.Errno = c.s.check(op); op.Errno != 0 {
+		c.x.finish(op)
+		return
+	}
+	if op.Kind == store.Flush {
+		if c.s.opts.ReadOnly {
+			c.x.finish(op)
+			return
+		}
+		c.wait(op)
+		c.nFlush++
+		return
+	}
+	if op.Kind == store.Write && op.Durable && !c.s.each {
+		c.nWrites++
+	}
+	c.x.start(c, op)
+}
+
+// Close releases the channel.
+func (c *channel) Close() {
+	if c.pool != nil {
+		c.pool.close()
+	}
+}
+
+// wait puts op among those that the next sync covers.
+func (c *channel) wait(op *store.Op) {
+	c.waiting.push(op)
+	c.nWaiting++
+	if !c.marked && !c.syncing {
+		c.marked = true
+		c.x.dirty(c)
+	}
+}
+
+// wantSync tells whether a sync should begin now. If so, it counts as begun: the caller starts it.
+//
+// A sync that begins with the first write that finished would leave the others to the next one, and cost as much. So it begins
+// when at least as many writes wait for it as are still under way. A flush is not kept waiting for writes.
+func (c *channel) wantSync() bool {
+	if c.syncing || c.nWaiting == 0 || (c.nFlush == 0 && c.nWaiting < c.nWrites) {
+		return false
+	}
+	c.covered, c.waiting = c.waiting, opList{}
+	c.nWaiting, c.nFlush = 0, 0
+	c.syncing = true
+	return true
+}
+
+// unwantSync takes back a sync that could not be started.
+func (c *channel) unwantSync() {
+	c.syncing = false
+	for op := c.covered.head; op != nil; op = op.X.Next {
+		c.nWaiting++
+		if op.Kind == store.Flush {
+			c.nFlush++
+		}
+	}
+	c.covered.append(&c.waiting)
+	c.waiting, c.covered = c.covered, opList{}
+}
+
+// synced takes the result of the sync.
+func (c *channel) synced(e unix.Errno) {
+	c.syncing = false
+	if e != 0 {
+		c.s.syncErr.CompareAndSwap(0, uint32(e))
+	}
+	for op := c.covered.pop(); op != nil; op = c.covered.pop() {
+		op.Errno = e
+		if op.Kind == store.Flush && e == 0 {
+			op.Errno = unix.Errno(c.s.syncErr.Load())
+		}
+		if op.Errno == 0 {
+			op.Done = op.X.N
+		}
+		c.x.finish(op)
+	}
+	if c.nWaiting > 0 && !c.marked {
+		c.marked = true
+		c.x.dirty(c)
+	}
+}
+
+// complete takes the result of one transfer: res bytes, or a negative errno.
+func (c *channel) complete(op *store.Op, res int32) {
+	switch {
+	case res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN):
+		c.x.start(c, op)
+		return
+	case res == -int32(unix.EINVAL) && c.s.direct() && op.X.State == stateNew && op.Kind != store.Discard:
+		op.X.State = stateBuffered // the kernel wants more alignment than it told
+		c.x.start(c, op)
+		return
+	case res < 0:
+		op.Errno = unix.Errno(-res)
+	case op.Kind == store.Discard:
+	case res == 0:
+		op.Errno = unix.EIO // the end came early: the file was cut short
+	default:
+		op.X.N += int(res)
+		if op.X.N < len(op.Buf) {
+			c.x.start(c, op)
+			return
+		}
+	}
+	c.transferred(op)
+}
+
+// transferred follows on complete when op's bytes have moved or failed to.
+func (c *channel) transferred(op *store.Op) {
+	op.Done = op.X.N
+	if op.Kind == store.Write && op.Durable && !c.s.each {
+		c.nWrites--
+		if op.Errno == 0 {
+			c.wait(op)
+			return
+		}
+		if c.nWaiting > 0 && !c.marked && !c.syncing { // the last one that the others waited for
+			c.marked = true
+			c.x.dirty(c)
+		}
+	}
+	c.x.finish(op)
+}
+
+func (s *Store) direct() bool { return s.fd != s.bufFD }
+
+// check returns the errno of an operation that must not touch anything.
+func (s *Store) check(op *store.Op) unix.Errno {
+	n := op.Len
+	switch op.Kind {
+	case store.Read, store.Write:
+		n = int64(len(op.Buf))
+	case store.Flush:
+		return 0
+	case store.Discard:
+		if !s.info.CanDiscard {
+			return unix.EOPNOTSUPP
+		}
+	default:
+		return unix.EINVAL
+	}
+	if n <= 0 || n%store.SectorSize != 0 || op.Off%store.SectorSize != 0 {
+		return unix.EINVAL
+	}
+	if op.Off < 0 || n > s.size.Load()-op.Off {
+		return unix.EIO
+	}
+	if op.Kind != store.Read && s.opts.ReadOnly {
+		return unix.EROFS
+	}
+	return 0
+}
+
+// rest returns what is left to transfer of op: the descriptor to use, the bytes, the place in the file. Direct I/O needs offset,
+// length and memory aligned; a request that is not goes through the page cache, which the kernel keeps coherent with
+// direct I/O as long as requests that overlap do not run together.
+func (s *Store) rest(op *store.Op) (fd int, buf []byte, off int64) {
+	buf = op.Buf[op.X.N:]
+	off = s.opts.Offset + op.Off + int64(op.X.N)
+	if !s.direct() {
+		return s.fd, buf, off
+	}
+	if op.X.State == stateBuffered || (off|int64(len(buf)))&s.dioMask != 0 || sys.Addr(buf)&s.memMask != 0 {
+		return s.bufFD, buf, off
+	}
+	return s.fd, buf, off
+}
+
+// holeMode is fallocate's way to discard: the range reads as zeros, the size stays.
+const holeMode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE

@@ -1,0 +1,236 @@
+package file
+
+import (
+	"golang.org/x/sys/unix"
+
+	"goaoe/internal/store"
+	"goaoe/internal/sys"
+)
+
+// ringEntries is how many operations one system call can hand over; four times as many can be in flight on a lane, the rest
+// waits in line.
+const ringEntries = 256
+
+// uring is the executor on io_uring.
+type uring struct {
+	ring  *sys.Ring
+	slots []slot
+	free  []uint32 // indexes of unused slots
+	line  opList   // submitted, but ring or slots were full
+	fin   opList   // finished, for Reap
+	dirt  []*channel
+	retry bool // the kernel did not take what is queued
+
+	box    mailbox // discards of devices come back by it
+	jobs   int     // how many are out
+	armed  bool    // a read of the mailbox's eventfd is in flight
+	signal [8]byte // what that read fills
+}
+
+// slot keeps what is in flight; its index is what the kernel carries. op is nil for a sync.
+type slot struct {
+	op *store.Op
+	c  *channel
+}
+
+// wakeUser marks the read of the mailbox's eventfd.
+const wakeUser = ^uint64(0)
+
+func newUring() (store.Executor, error) {
+	ring, err := sys.NewRing(ringEntries)
+	if err != nil {
+		return nil, err
+	}
+	x := &uring{ring: ring}
+	if err := x.box.open(); err != nil {
+		_ = ring.Close()
+		return nil, err
+	}
+	n := ring.CQSize()
+	x.slots, x.free = make([]slot, n), make([]uint32, n)
+	for i := range x.free {
+		x.free[i] = uint32(n - 1 - i)
+	}
+	return x, nil
+}
+
+func (x *uring) finish(op *store.Op) { x.fin.push(op) }
+
+func (x *uring) dirty(c *channel) { x.dirt = append(x.dirt, c) }
+
+func (x *uring) start(c *channel, op *store.Op) {
+	if op.Kind == store.Discard && c.s.dev {
+		x.side(c, op)
+		return
+	}
+	if x.line.head != nil || !x.prepare(c, op) {
+		x.line.push(op)
+	}
+}
+
+// prepare queues op in the ring; false when there is no room.
+func (x *uring) prepare(c *channel, op *store.Op) bool {
+	i, ok := x.take()
+	if !ok {
+		return false
+	}
+	switch op.Kind {
+	case store.Read:
+		fd, buf, off := c.s.rest(op)
+		ok = x.ring.Read(fd, buf, off, uint64(i))
+	case store.Write:
+		fd, buf, off := c.s.rest(op)
+		flags := uint32(0)
+		if op.Durable && c.s.each {
+			flags = unix.RWF_DSYNC
+		}
+		ok = x.ring.Write(fd, buf, off, flags, uint64(i))
+	default:
+		ok = x.ring.Fallocate(c.s.bufFD, holeMode, c.s.opts.Offset+op.Off, op.Len, uint64(i))
+	}
+	if !ok {
+		x.free = append(x.free, i)
+		return false
+	}
+	x.slots[i] = slot{op, c}
+	return true
+}
+
+// take gives an unused slot, with room in the ring made if need be.
+func (x *uring) take() (uint32, bool) {
+	n := len(x.free)
+	if n == 0 {
+		return 0, false
+	}
+	if x.ring.Queued() >= x.ring.Size() {
+		x.enter()
+	}
+	i := x.free[n-1]
+	x.free = x.free[:n-1]
+	return i, true
+}
+
+// enter calls the kernel. Whatever it does not take now stays queued and makes Pending true.
+func (x *uring) enter() {
+	e := x.ring.Enter()
+	x.retry = e != 0 && x.ring.Queued() > 0
+}
+
+// pump queues what waits in line and starts the syncs that are due.
+func (x *uring) pump() {
+	for x.line.head != nil && x.prepare(x.line.head.X.Chan.(*channel), x.line.head) {
+		x.line.pop()
+	}
+	if len(x.dirt) == 0 {
+		return
+	}
+	kept := x.dirt[:0]
+	for _, c := range x.dirt {
+		i, ok := x.take()
+		if !ok {
+			kept = append(kept, c)
+			continue
+		}
+		c.marked = false
+		if !c.wantSync() {
+			x.free = append(x.free, i)
+			continue
+		}
+		x.slots[i] = slot{nil, c}
+		if !x.ring.Datasync(c.s.bufFD, uint64(i)) {
+			c.unwantSync()
+			c.marked = true
+			x.free = append(x.free, i)
+			kept = append(kept, c)
+		}
+	}
+	x.dirt = kept
+}
+
+// Flush hands over what was submitted.
+func (x *uring) Flush() {
+	x.pump()
+	x.arm()
+	if x.ring.Queued() > 0 {
+		x.enter()
+	}
+}
+
+// Pending tells whether Reap has something to do.
+func (x *uring) Pending() bool {
+	return x.fin.head != nil || x.ring.Waiting() || x.retry
+}
+
+// FD is the ring's: ask for it before each sleep, see sys.Ring.
+func (x *uring) FD() int { return x.ring.FD() }
+
+// Reap returns what is finished.
+func (x *uring) Reap(done []*store.Op) int {
+	if x.retry || x.ring.MustEnter() {
+		x.enter()
+	}
+	for user, res, ok := x.ring.Next(); ok; user, res, ok = x.ring.Next() {
+		if user == wakeUser {
+			x.collect()
+			continue
+		}
+		s := x.slots[user]
+		x.slots[user] = slot{}
+		x.free = append(x.free, uint32(user))
+		if s.op == nil {
+			s.c.synced(errnoOf(res))
+		} else {
+			s.c.complete(s.op, res)
+		}
+	}
+	x.Flush()
+	n := 0
+	for n < len(done) && x.fin.head != nil {
+		done[n] = x.fin.pop()
+		n++
+	}
+	return n
+}
+
+func errnoOf(res int32) unix.Errno {
+	if res < 0 {
+		return unix.Errno(-res)
+	}
+	return 0
+}
+
+// side gives a job that io_uring has no operation for to a thread of the channel's own, so that a device that hangs in it holds up
+// nothing else.
+func (x *uring) side(c *channel, op *store.Op) {
+	if c.pool == nil {
+		c.pool = newPool(1, &x.box)
+	}
+	x.jobs++
+	c.pool.push(op)
+	c.pool.kick()
+}
+
+// arm lets the ring watch the mailbox while jobs are out.
+func (x *uring) arm() {
+	if x.jobs > 0 && !x.armed {
+		if x.ring.Queued() >= x.ring.Size() {
+			x.enter()
+		}
+		x.armed = x.ring.Read(x.box.fd, x.signal[:], 0, wakeUser)
+	}
+}
+
+func (x *uring) collect() {
+	x.armed = false
+	ops := x.box.take(false)
+	for op := ops.pop(); op != nil; op = ops.pop() {
+		x.jobs--
+		op.X.Chan.(*channel).transferred(op)
+	}
+}
+
+// Close frees the ring.
+func (x *uring) Close() {
+	_ = x.ring.Close()
+	x.box.close()
+}
