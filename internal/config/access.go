@@ -132,7 +132,7 @@ func (b *builder) resolve(l *list) *set {
 	var rows []member
 	for _, it := range s.set["rules"].names {
 		verb, name, _ := strings.Cut(strings.TrimSpace(it.text), " ")
-		if verb != "accept" && verb != "reject" && verb != "deny" || strings.TrimSpace(name) == "" {
+		if verb != "accept" && verb != "reject" || strings.TrimSpace(name) == "" {
 			b.memberProblem(s, "rules", it, fmt.Sprintf("%q is not a rule", it.text), `write "accept MEMBER" or "reject MEMBER"`)
 			continue
 		}

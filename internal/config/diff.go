@@ -75,11 +75,23 @@ func changedKeys(a, b any) []string {
 		if key == "-" || key == "" {
 			continue
 		}
-		if !reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+		x, y := va.Field(i).Interface(), vb.Field(i).Interface()
+		if p, ok := x.(*ACL); ok {
+			x, y = p.withoutNames(), y.(*ACL).withoutNames()
+		}
+		if !reflect.DeepEqual(x, y) {
 			keys = append(keys, key)
 		}
 	}
 	return keys
+}
+
+// withoutNames returns what counts of an access list.
+func (a *ACL) withoutNames() *ACL {
+	if a == nil {
+		return nil
+	}
+	return &ACL{Policy: a.Policy, Log: a.Log, Rows: a.Rows}
 }
 
 // changedInterfaces returns the patterns whose settings differ, or whose order does (the first match counts).

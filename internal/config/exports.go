@@ -36,18 +36,12 @@ func (b *builder) effective(own *section) *section {
 // exports reads the [[export]] sections.
 func (b *builder) exports() {
 	taken := map[aoe.Addr]Position{}
-	type pending struct{ index, first int }
-	var auto []pending
 	for _, own := range b.doc.exports {
 		s := b.effective(own)
 		e := b.export(own, s)
 		b.checkExport(own, s, &e)
 		b.cfg.Exports = append(b.cfg.Exports, e)
-		if e.AutoSlot {
-			auto = append(auto, pending{len(b.cfg.Exports) - 1, int(b.doc.defaults.num("slot"))})
-			continue
-		}
-		if own.bad["address"] || own.bad["shelf"] || own.bad["slot"] {
+		if e.AutoSlot || own.bad["address"] || own.bad["shelf"] || own.bad["slot"] {
 			continue
 		}
 		if at, dup := taken[e.Addr]; dup {
@@ -56,31 +50,32 @@ func (b *builder) exports() {
 		}
 		taken[e.Addr] = e.At(addressKey(own))
 	}
-	for _, p := range auto {
-		e := &b.cfg.Exports[p.index]
-		own := b.doc.exports[p.index]
-		slot := p.first
-		for slot < aoe.WildMinor {
-			e.Addr.Minor = uint8(slot)
-			if _, used := taken[e.Addr]; !used {
-				break
-			}
-			slot++
+	for i, own := range b.doc.exports {
+		e := &b.cfg.Exports[i]
+		if !e.AutoSlot || b.number(own, e, taken) {
+			b.checkAddress(own, e)
 		}
-		if slot >= aoe.WildMinor {
-			b.problem(Error, own, "", fmt.Sprintf("shelf %d has no free slot left from %d on", e.Addr.Major, p.first), "use another shelf, or give an address")
-			continue
-		}
-		taken[e.Addr] = e.Pos
-	}
-	for i := range b.cfg.Exports {
-		b.checkAddress(b.doc.exports[i], &b.cfg.Exports[i])
 	}
 	b.checkSerials()
 	if len(b.doc.exports) == 0 {
 		b.checkDefaults()
 	}
 	slices.SortStableFunc(b.cfg.Exports, func(x, y Export) int { return int(x.Addr.Key()) - int(y.Addr.Key()) })
+}
+
+// number gives an export the first free slot of its shelf, from the default slot on. It comes after all addresses
+// that were written, so that none of them is taken.
+func (b *builder) number(own *section, e *Export, taken map[aoe.Addr]Position) bool {
+	first := int(b.doc.defaults.num("slot"))
+	for slot := first; slot < aoe.WildMinor; slot++ {
+		e.Addr.Minor = uint8(slot)
+		if _, used := taken[e.Addr]; !used {
+			taken[e.Addr] = e.Pos
+			return true
+		}
+	}
+	b.problem(Error, own, "", fmt.Sprintf("shelf %d has no free slot left from %d on", e.Addr.Major, first), "use another shelf, or give an address")
+	return false
 }
 
 // checkDefaults resolves what [defaults] names when there is no export to do it.
@@ -229,8 +224,8 @@ func (b *builder) checkAddress(own *section, e *Export) {
 		b.problem(Warning, own, key, fmt.Sprintf("Linux ignores shelf %d", linuxRefusedShelf), "use another shelf for Linux initiators")
 	}
 	if e.Addr.Minor > linuxStaticSlots {
-		b.problem(Warning, own, key, fmt.Sprintf("%s: Linux before 3.x, or with aoe_dyndevs=0, has no slots above %d", e.Addr, linuxStaticSlots),
-			"fine for current kernels; use more shelves for old ones")
+		b.problem(Warning, own, key, fmt.Sprintf("%s: Linux drivers without aoe_dyndevs know no slot above %d", e.Addr, linuxStaticSlots),
+			"current kernels have it; for old ones use another shelf")
 	}
 }
 

@@ -64,11 +64,12 @@ func reason(err error) string {
 // Parse is Load for a file that was read already; file is its name for messages.
 func Parse(file string, data []byte, opt Options) (*Config, Problems) {
 	root, syntax := parseTree(file, data)
-	if syntax != nil {
-		return &Config{File: file}, Problems{*syntax}
-	}
 	d := decoder{doc: newDoc()}
 	d.decode(root)
+	if syntax != nil { // what was read up to there can be judged key by key, but not as a whole
+		d.ps.add(*syntax)
+		return &Config{File: file}, d.ps.unique().sorted()
+	}
 	return build(file, d, opt)
 }
 

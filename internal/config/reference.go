@@ -40,10 +40,16 @@ func Reference() string {
 			header = "#[access-list.admins]"
 		}
 		b.WriteString(header + "\n")
+		inherited := false
 		for _, k := range Keys {
-			if k.Section == s.Name {
-				writeKey(&b, k)
+			if k.Section != s.Name {
+				continue
 			}
+			if k.Inherit && !inherited {
+				b.WriteString("\n# These take the place of the settings in [defaults], where they are explained.\n")
+			}
+			inherited = k.Inherit
+			writeKey(&b, k)
 		}
 	}
 	return b.String()

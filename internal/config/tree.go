@@ -58,19 +58,23 @@ type treeBuilder struct {
 // maxFileBytes bounds what is read: a configuration is small, and a mistaken path (a disk) must not fill the memory.
 const maxFileBytes = 16 << 20
 
-// parseTree parses a TOML document. A syntax error is the only problem then, because what follows it cannot be trusted.
+// parseTree parses a TOML document. After a syntax error the tree holds what stands before it.
 func parseTree(file string, data []byte) (*node, *Problem) {
 	root := &node{kind: kindTable, pos: Position{File: file}}
 	// The library's decoder checks what its bare parser does not: keys and tables that are defined twice, and UTF-8.
 	var scratch map[string]any
+	var problem *Problem
 	if err := toml.Unmarshal(data, &scratch); err != nil {
-		return root, syntaxProblem(file, err)
+		problem = syntaxProblem(file, err)
 	}
 	b := &treeBuilder{file: file, data: data}
 	b.p.Reset(data)
 	current := root
 	for b.p.NextExpression() {
 		e := b.p.Expression()
+		if problem != nil && b.at(firstKey(e)).Line >= problem.Line {
+			break
+		}
 		switch e.Kind {
 		case unstable.Table:
 			current = b.descend(root, e.Key(), false)
@@ -82,10 +86,21 @@ func parseTree(file string, data []byte) (*node, *Problem) {
 			b.keyValue(current, e)
 		}
 	}
-	if err := b.p.Error(); err != nil {
-		return root, syntaxProblem(file, err)
+	if err := b.p.Error(); err != nil && problem == nil {
+		problem = syntaxProblem(file, err)
 	}
-	return root, nil
+	return root, problem
+}
+
+// firstKey returns the first part of the key of an expression.
+func firstKey(e *unstable.Node) *unstable.Node {
+	switch e.Kind {
+	case unstable.Table, unstable.ArrayTable, unstable.KeyValue:
+		if it := e.Key(); it.Next() {
+			return it.Node()
+		}
+	}
+	return e
 }
 
 // syntaxProblem makes a Problem of an error of the TOML library.
@@ -97,7 +112,7 @@ func syntaxProblem(file string, err error) *Problem {
 		p.Key = strings.Join(de.Key(), ".")
 	}
 	p.Message = strings.TrimPrefix(err.Error(), "toml: ")
-	p.Hint = "this is not valid TOML, nothing after this place was looked at"
+	p.Hint = "this is not valid TOML; what follows was not looked at"
 	return p
 }
 

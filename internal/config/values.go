@@ -87,13 +87,18 @@ func printable(s string) bool {
 }
 
 // nearest returns the candidate that s was probably meant to be, or "" when none is close: at most a third of its
-// letters differ.
+// letters differ, or one is a part of the other.
 func nearest(s string, candidates []string) string {
 	best, bestD := "", 1+max(len(s), 3)/3
 	norm := normalName(s)
 	for _, c := range candidates {
 		if d := distance(norm, normalName(c)); d < bestD {
 			best, bestD = c, d
+		}
+	}
+	for _, c := range candidates { // a part of the name: "uring" for "io_uring", "warning" for "warn"
+		if n := normalName(c); best == "" && min(len(n), len(norm)) >= 4 && (strings.Contains(n, norm) || strings.Contains(norm, n)) {
+			best = c
 		}
 	}
 	return best
