@@ -13,8 +13,8 @@ type recorder struct {
 	fatal bool
 }
 
-func (r *recorder) Helper()              {}
-func (r *recorder) Logf(string, ...any)  {}
+func (r *recorder) Helper()               {}
+func (r *recorder) Logf(string, ...any)   {}
 func (r *recorder) Fatalf(string, ...any) { r.fatal = true; runtime.Goexit() }
 
 func TestCoversRefusesWhatIsNoNumber(t *testing.T) {
