@@ -63,6 +63,8 @@ type Action struct {
 	Drop stats.Drop // Silent: why
 	N    int        // Reply: length of the frame in the reply buffer
 	IO   IOSpec     // IO
+
+	rejected bool // Reply: it refuses the request
 }
 
 // Result is how a storage operation ended.
