@@ -83,8 +83,8 @@ func (l *lane) call(fn func(*lane)) error {
 	}
 	l.mails = append(l.mails, m)
 	l.mail.Store(true)
+	l.wake.Signal() // under the lock: the lane closes it under the same one
 	l.mu.Unlock()
-	l.wake.Signal()
 	<-m.done
 	return nil
 }
@@ -394,6 +394,8 @@ func (l *lane) end() {
 	l.exports = nil
 	l.set.Close()
 	l.slots.close()
-	l.wake.Close()
+	l.mu.Lock()
+	_ = l.wake.Close()
+	l.mu.Unlock()
 	close(l.over)
 }

@@ -10,12 +10,14 @@ import (
 	"goaoe/internal/stats"
 	"goaoe/internal/store/mem"
 	"goaoe/internal/target"
+	"goaoe/test/conformance"
 )
 
 type linkMsg = link.Msg
 
 // TestHungExportHoldsUpNobody is C93: one disk hangs with all that it may hold, the other export answers all of its requests.
 func TestHungExportHoldsUpNobody(t *testing.T) {
+	conformance.Covers(t, "C93")
 	r := newRig(t, 1)
 	ctl := mem.NewControl(1)
 	e12 := aoe.Addr{Major: 1, Minor: 2}

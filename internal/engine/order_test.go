@@ -11,12 +11,14 @@ import (
 	"goaoe/internal/stats"
 	"goaoe/internal/store"
 	"goaoe/internal/store/mem"
+	"goaoe/test/conformance"
 )
 
 var e11 = aoe.Addr{Major: 1, Minor: 1}
 
 // TestHeldWriteIsNotOvertaken is C91: a write that hangs in the storage, a newer one to the same sector, a read after both.
 func TestHeldWriteIsNotOvertaken(t *testing.T) {
+	conformance.Covers(t, "C91")
 	r := newRig(t, 1)
 	ctl := mem.NewControl(1)
 	st := newStore(t, 64, ctl)
@@ -108,17 +110,18 @@ func randomOrder(t *testing.T, seed uint64, ordered bool) string {
 	const sectors = 32
 	rng := rand.New(rand.NewPCG(seed, 1))
 	r := newRig(t, 1+int(seed%2))
-	defer r.l.end()
+	defer r.end()
 	ctl := mem.NewControl(seed)
 	st := newStore(t, sectors, ctl)
-	x := r.export(e11, st, 1+rng.IntN(16))
+	x := r.export(e11, st, 64)
 	r.serve(9000, x)
+	r.l.exports[x.Target.ID].queue = 1 + rng.IntN(16) // less room on the store, as much in the export
 	ctl.Shuffle(1 + rng.IntN(6))
 	model := make([]byte, sectors*512)
 	want := map[uint32][]byte{}
 	now := int64(0)
 	for i := 0; i < 40; i++ {
-		for n := rng.IntN(6); n > 0; n-- {
+		for n := rng.IntN(5); n > 0; n-- {
 			lba, count := rng.IntN(sectors-4), 1+rng.IntN(4)
 			w := r.wires[rng.IntN(len(r.wires))]
 			now++
@@ -127,11 +130,11 @@ func randomOrder(t *testing.T, seed uint64, ordered bool) string {
 				for k := range data {
 					data[k] = byte(rng.Uint32())
 				}
-				w.put(r.ata(e11, 0x34, uint64(lba), count, data), now)
+				w.put(alone(r.ata(e11, 0x34, uint64(lba), count, data)), now)
 				copy(model[lba*512:], data)
 				want[r.tag] = nil
 			} else {
-				w.put(r.ata(e11, 0x24, uint64(lba), count, nil), now)
+				w.put(alone(r.ata(e11, 0x24, uint64(lba), count, nil)), now)
 				want[r.tag] = append([]byte(nil), model[lba*512:(lba+count)*512]...)
 			}
 		}
@@ -158,17 +161,18 @@ func randomOrder(t *testing.T, seed uint64, ordered bool) string {
 		}
 	}
 	if len(want) > 0 {
-		// Dropped ones are possible (queue full): they must be counted.
-		d := &x.Target.Stats.Drops
-		if n := d[stats.DropFull].Load() + d[stats.DropDuplicate].Load(); n != uint64(len(want)) {
-			return "requests without a reply and without a counted reason"
-		}
-		return "" // the model holds writes that were dropped: no statement about the rest
+		return "requests without a reply"
 	}
 	if !bytes.Equal(model, st.Bytes()) {
 		return "the disk holds something else than the last writes"
 	}
 	return ""
+}
+
+// alone makes a request that of its own initiator, so that none is taken for a repetition of another.
+func alone(f []byte) []byte {
+	copy(f[8:12], f[20:24])
+	return f
 }
 
 // forgetOrder makes the lane's export behave as if nothing overlapped.
@@ -325,6 +329,7 @@ func TestViewThatCannotBeSent(t *testing.T) {
 
 // TestErrorsReachTheInitiator: C70, C71.
 func TestErrorsReachTheInitiator(t *testing.T) {
+	conformance.Covers(t, "C70", "C71")
 	r := newRig(t, 1)
 	ctl := mem.NewControl(1)
 	x := r.export(e11, newStore(t, 64, ctl), 8)

@@ -87,6 +87,7 @@ type rig struct {
 	wires []*wire
 	slow  []SlowRequest
 	tag   uint32
+	ended bool
 }
 
 func newRig(t testing.TB, wires int) *rig {
@@ -103,7 +104,7 @@ func newRig(t testing.TB, wires int) *rig {
 	for i := 0; i < wires; i++ {
 		r.wires = append(r.wires, &wire{keep: true, fd: -1})
 	}
-	t.Cleanup(func() { l.end() })
+	t.Cleanup(r.end)
 	return r
 }
 
@@ -151,6 +152,14 @@ func (r *rig) port(w *wire, mtu int) *Port {
 	p := newPort(PortConfig{Name: "w", Links: []link.Link{w}})
 	p.SetIngress(target.Ingress{MAC: targetMAC, MTU: mtu, MaxSectors: (mtu - 36) / 512})
 	return p
+}
+
+// end frees the lane, once.
+func (r *rig) end() {
+	if !r.ended {
+		r.ended = true
+		r.l.end()
+	}
 }
 
 // run turns the lane until it has nothing to do.

@@ -16,7 +16,7 @@ const (
 	txBatch = 128 // replies that wait to be sent on one port, at most
 	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
 	replySize = 2048
-	// sendWait is how long a lane waits for room in a full send queue, once a turn, before it drops replies.
+	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.
 	sendWaitNs = 2_000_000
 )
 
@@ -36,7 +36,7 @@ type lanePort struct {
 	n, sent int            // messages queued, and how many of them are dealt with
 	arena   []byte         // replySize bytes for each message
 	blocked bool           // the link's queue was full
-	waited  bool           // since it was last empty, the lane has waited for room
+	waited  int64          // nanoseconds that the lane has waited for room since the queue was last empty
 	gone    bool           // the port was removed
 }
 
@@ -70,15 +70,22 @@ func (l *lane) room(p *lanePort) bool {
 	if p.n < txBatch {
 		return true
 	}
-	if p.waited || p.link.FD() < 0 {
+	if p.link.FD() < 0 {
 		return false
 	}
-	p.waited = true
-	fds := append(l.pollFDs[:0], unix.PollFd{Fd: int32(p.link.FD()), Events: unix.POLLOUT})
-	if _, err := sys.Poll(fds, sendWaitNs); err == nil {
-		l.flush(p)
+	for p.waited < sendWaitNs {
+		start := sys.Nanotime()
+		fds := append(l.pollFDs[:0], unix.PollFd{Fd: int32(p.link.FD()), Events: unix.POLLOUT})
+		_, err := sys.Poll(fds, sendWaitNs-p.waited)
+		p.waited += sys.Nanotime() - start
+		if err != nil {
+			return false
+		}
+		if l.flush(p); p.n < txBatch {
+			return true
+		}
 	}
-	return p.n < txBatch
+	return false
 }
 
 // replyBuffer returns the place for the next reply without disk data, or nil when the link takes no more.
@@ -129,7 +136,7 @@ func (l *lane) flush(p *lanePort) {
 			l.discard(p)
 		}
 	}
-	p.n, p.sent, p.blocked, p.waited = 0, 0, false, false
+	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
 }
 
 // discard drops everything that is queued.
@@ -144,7 +151,7 @@ func (l *lane) discard(p *lanePort) {
 		}
 		p.msgs[i], p.owner[i] = link.Msg{}, nil
 	}
-	p.n, p.sent, p.blocked, p.waited = 0, 0, false, false
+	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
 }
 
 // sentOne does what is due after message i was sent or refused.
