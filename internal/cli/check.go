@@ -75,6 +75,7 @@ func runCheck(env *Env, file string, f checkFlags) error {
 		m := machine{sysroot: env.Sysroot}
 		problems = append(problems, m.check(cfg, sizes)...)
 	}
+	problems = problems.Sorted()
 	if f.strict {
 		for i := range problems {
 			problems[i].Severity = config.Error

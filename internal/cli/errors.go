@@ -62,7 +62,12 @@ func Exit(code int) error {
 }
 
 // Main runs the command line args (without the program's name) and returns the exit status. It never panics.
-func Main(args []string, stdout, stderr io.Writer) (code int) {
+func Main(args []string, stdout, stderr io.Writer) int {
+	return guard(stderr, func() int { return Run(&Env{Stdout: stdout, Stderr: stderr}, args) })
+}
+
+// guard runs f; a panic becomes one line on stderr and ExitFailure.
+func guard(stderr io.Writer, f func() int) (code int) {
 	defer func() {
 		if r := recover(); r != nil {
 			code = ExitFailure
@@ -73,7 +78,7 @@ func Main(args []string, stdout, stderr io.Writer) (code int) {
 			}
 		}
 	}()
-	return Run(&Env{Stdout: stdout, Stderr: stderr}, args)
+	return f()
 }
 
 // Run is Main with surroundings to choose.

@@ -27,7 +27,7 @@ func build(file string, d decoder, opt Options) (*Config, Problems) {
 	b.access()
 	b.exports()
 	b.unused()
-	return b.cfg, b.ps.unique().sorted()
+	return b.cfg, b.ps.unique().Sorted()
 }
 
 // problem notes a problem with a key of a section.

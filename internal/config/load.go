@@ -68,7 +68,7 @@ func Parse(file string, data []byte, opt Options) (*Config, Problems) {
 	d.decode(root)
 	if syntax != nil { // what was read up to there can be judged key by key, but not as a whole
 		d.ps.add(*syntax)
-		return &Config{File: file}, d.ps.unique().sorted()
+		return &Config{File: file}, d.ps.unique().Sorted()
 	}
 	return build(file, d, opt)
 }

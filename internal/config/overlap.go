@@ -36,7 +36,7 @@ func CheckOverlaps(windows []Window) Problems {
 			ps.add(overlap(a, b))
 		}
 	}
-	return ps.sorted()
+	return ps.Sorted()
 }
 
 // overlap describes one overlap at the place of the later export.

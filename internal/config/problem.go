@@ -75,8 +75,8 @@ func (ps Problems) Err() error {
 	return fmt.Errorf("%s (and %d more: goaoe check shows all)", ps[i], n-1)
 }
 
-// sorted puts the problems in the order of the file; equal places keep their order. Problems without a place come last.
-func (ps Problems) sorted() Problems {
+// Sorted puts the problems in the order of the file; equal places keep their order. Problems without a place come last.
+func (ps Problems) Sorted() Problems {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		if c := cmp.Compare(rank(a.Position), rank(b.Position)); c != 0 {
 			return c
