@@ -13,18 +13,22 @@ The file is printed, not written:  goaoe init -i eth1 0.1=/dev/sda5 > /etc/goaoe
 
 func newInitCmd(env *Env) *cobra.Command {
 	var interfaces []string
-	var all bool
+	var all, keys bool
 	cmd := &cobra.Command{
 		Use:     "init [-i INTERFACE,...] [SHELF.SLOT=SOURCE ...]",
 		Short:   "Print a configuration file to begin with",
 		Long:    initLong,
 		GroupID: groupConfig,
 		RunE: func(_ *cobra.Command, exports []string) error {
-			if all {
-				if len(exports) > 0 || len(interfaces) > 0 {
-					return Usagef("--all prints the reference file, which has no place for exports or interfaces")
+			if all || keys {
+				if len(exports) > 0 || len(interfaces) > 0 || all && keys {
+					return Usagef("--all and --keys stand alone: what they print has no place for exports or interfaces")
 				}
-				_, err := fmt.Fprint(env.Stdout, config.Reference())
+				text := config.Reference()
+				if keys {
+					text = config.KeysHelp()
+				}
+				_, err := fmt.Fprint(env.Stdout, text)
 				return err
 			}
 			if len(interfaces) == 0 {
@@ -40,5 +44,6 @@ func newInitCmd(env *Env) *cobra.Command {
 	}
 	cmd.Flags().StringSliceVarP(&interfaces, "interface", "i", nil, "interfaces to serve on, by name or glob (eth1)")
 	cmd.Flags().BoolVar(&all, "all", false, "print the reference file with every setting")
+	cmd.Flags().BoolVar(&keys, "keys", false, "print what the settings mean, as a list to read")
 	return cmd
 }
