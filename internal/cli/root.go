@@ -33,7 +33,9 @@ type Env struct {
 func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newCheckCmd,
+		newExportCmd,
 		newInitCmd,
+		newServeCmd,
 		newVersionCmd,
 	}
 }

@@ -7,6 +7,8 @@
 package state
 
 import (
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -65,6 +67,30 @@ func Open(path string) (*Dir, error) {
 
 // Path returns the directory's path.
 func (d *Dir) Path() string { return d.path }
+
+// MachineID returns an identity that the directory keeps for machines without one of their own; it is made at the first call.
+func (d *Dir) MachineID() (string, error) {
+	path := filepath.Join(d.path, "machine-id")
+	if b, err := os.ReadFile(path); err == nil && len(b) > 0 {
+		return strings.TrimSpace(string(b)), nil
+	}
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return "", err
+	}
+	text := hex.EncodeToString(id)
+	tmp := fmt.Sprintf("%s.%d", path, os.Getpid())
+	if err := os.WriteFile(tmp, []byte(text+"\n"), 0o644); err != nil {
+		return "", err
+	}
+	defer os.Remove(tmp)
+	// Of several daemons that start at once one wins, and all use what it made.
+	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	b, err := os.ReadFile(path)
+	return strings.TrimSpace(string(b)), err
+}
 
 // Entry is the state of one export, held by this process alone until Close.
 type Entry struct {

@@ -1,0 +1,165 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/sys/unix"
+
+	"goaoe/internal/config"
+	"goaoe/internal/daemon"
+)
+
+// processFlags are the flags that serve and export have in common.
+type processFlags struct {
+	busyPoll  time.Duration
+	lanes     int
+	ioEngine  string
+	stateDir  string
+	logLevel  string
+	logFormat string
+}
+
+func (p *processFlags) register(fs *pflag.FlagSet) {
+	fs.DurationVar(&p.busyPoll, "busy-poll", 0, "how long an idle lane watches for the next frame before it sleeps, e.g. 50us")
+	fs.IntVar(&p.lanes, "lanes", 1, "threads that serve requests")
+	fs.StringVar(&p.ioEngine, "io-engine", "auto", "auto, io_uring or threads")
+	fs.StringVar(&p.stateDir, "state-dir", "", "where config strings, masks and reservations are kept (default /var/lib/goaoe)")
+	fs.StringVar(&p.logLevel, "log-level", "info", "error, warn, info or debug")
+	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
+}
+
+// apply makes flags that were given count in a configuration.
+func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
+	set := func(flag string, do func()) {
+		if fs.Changed(flag) {
+			do()
+		}
+	}
+	set("busy-poll", func() { c.Global.BusyPoll = p.busyPoll })
+	set("lanes", func() { c.Global.Lanes = p.lanes })
+	set("state-dir", func() { c.Global.StateDirectory = p.stateDir })
+	set("log-level", func() { c.Log.Level = p.logLevel })
+	set("log-format", func() { c.Log.Format = p.logFormat })
+}
+
+// checkProcess says what is wrong with the values of flags, as far as the configuration does not.
+func checkProcess(c *config.Config) error {
+	switch {
+	case c.Global.Lanes < 1 || c.Global.Lanes > 64:
+		return Usagef("--lanes %d: must be 1 to 64", c.Global.Lanes)
+	case c.Global.BusyPoll < 0 || c.Global.BusyPoll > 10*time.Millisecond:
+		return Usagef("--busy-poll %v: must be 0 to 10ms", c.Global.BusyPoll)
+	case !slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level):
+		return Usagef("--log-level %q is none of error, warn, info, debug", c.Log.Level)
+	case c.Log.Format != "text" && c.Log.Format != "json":
+		return Usagef("--log-format %q is neither text nor json", c.Log.Format)
+	}
+	return nil
+}
+
+// process runs a daemon in the foreground.
+type process struct {
+	env      *Env
+	name     string
+	load     func() (*config.Config, config.Problems)
+	reloads  bool // there is a file that SIGHUP reads again
+	strict   bool // see daemon.Options
+	fallback bool
+	ready    func(w io.Writer, s daemon.Status)
+}
+
+func (p *process) run() error {
+	cfg, problems := p.load()
+	for _, x := range problems {
+		if x.Severity == config.Warning || problems.Errors() > 1 {
+			fmt.Fprintf(p.env.Stderr, "goaoe: %s\n", oneLine(x.String()))
+		}
+	}
+	switch n := problems.Errors(); {
+	case n > 1:
+		return Failf("%d errors in the configuration: nothing is served", n)
+	case n == 1:
+		return Failf("%w", problems.Err())
+	}
+	if err := checkProcess(cfg); err != nil {
+		return err
+	}
+	logs := NewLogging(p.env.Stderr)
+	if err := logs.Set(cfg.Log); err != nil {
+		return Failf("%w", err)
+	}
+	defer logs.Close()
+	o := daemon.Options{Config: cfg, Log: logs.Logger(), SetLog: logs.Set, Strict: p.strict, StateFallback: p.fallback, Version: Version,
+		Sysroot: p.env.Sysroot}
+	if p.reloads {
+		o.Load = p.load
+	}
+	o.Ready = func(s daemon.Status) {
+		if p.ready != nil {
+			p.ready(p.env.Stderr, s)
+			return
+		}
+		fmt.Fprintf(p.env.Stderr, "goaoe: ready: %s\n", s)
+	}
+	return p.serve(daemon.New(o), logs.Logger())
+}
+
+// serve runs the daemon and handles signals.
+func (p *process) serve(d *daemon.Daemon, log *slog.Logger) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, unix.SIGHUP, unix.SIGINT, unix.SIGTERM)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		stopping := false
+		for {
+			select {
+			case <-ended:
+				return
+			case s := <-signals:
+				switch {
+				case s == unix.SIGHUP && !stopping:
+					if !p.reloads {
+						log.Warn("SIGHUP: there is no configuration file to read")
+						continue
+					}
+					go d.Reload() //nolint:errcheck // the daemon has logged why
+				case s == unix.SIGHUP:
+				case stopping:
+					fmt.Fprintln(p.env.Stderr, "goaoe: ended at once by a second signal")
+					os.Exit(ExitFailure)
+				default:
+					stopping = true
+					cancel()
+				}
+			}
+		}
+	}()
+	err := d.Run(ctx)
+	if err == nil {
+		return nil
+	}
+	return Failf("%w", joinLines(err))
+}
+
+// joinLines makes one line of an error that is several.
+func joinLines(err error) error {
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) == 1 {
+		return err
+	}
+	return errors.New(strings.Join(lines, " | "))
+}

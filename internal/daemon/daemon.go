@@ -1,0 +1,274 @@
+// Package daemon makes what runs equal to what is configured: it opens exports and interfaces, waits for those that are not
+// there yet, follows them when they change, and applies a changed configuration by touching only what differs.
+//
+// One goroutine, the loop in Run, owns all of it. Whatever may take long (opening a device, draining an export, asking the wire)
+// runs beside it and posts its result back. After every event the loop calls reconcile, which compares what should be with what is:
+// no event carries a decision, so none can be missed.
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"goaoe/aoe"
+	"goaoe/internal/config"
+	"goaoe/internal/daemon/netwatch"
+	"goaoe/internal/daemon/state"
+	"goaoe/internal/engine"
+)
+
+const (
+	tickEvery       = 2 * time.Second       // sizes are looked at, and what is waited for is tried again
+	startPatience   = 5 * time.Second       // how long slow devices may hold up the others at the start
+	carrierPatience = time.Second           // how long a carrier is waited for at the start
+	drainLimit      = 10 * time.Second      // how long requests in flight may hold up the end
+	settleAfter     = 20 * time.Millisecond // changes of interfaces come in bursts
+)
+
+// Options are what a daemon is made of.
+type Options struct {
+	Config *config.Config // without errors
+	// Load reads the configuration anew for a reload; nil when there is nothing to read.
+	Load func() (*config.Config, config.Problems)
+	// SetLog applies changed log settings; nil when they cannot change.
+	SetLog func(config.Log) error
+	Log    *slog.Logger
+	// Strict makes everything that cannot be served at the start an error of Run; otherwise what is not there is waited for.
+	Strict bool
+	// StateFallback takes the user's own state directory, or none, where the configured one cannot be used.
+	StateFallback bool
+	// Version is told to initiators as the firmware revision, cut to 8 characters.
+	Version string
+	// Ready is called once, when everything that can be served is served.
+	Ready func(Status)
+	// Sysroot is put before paths of sources; empty but in tests.
+	Sysroot string
+}
+
+// Daemon serves what a configuration says.
+type Daemon struct {
+	o   Options
+	cfg *config.Config
+	log *slog.Logger
+
+	eng     *engine.Engine
+	watch   *netwatch.Watcher
+	dir     *state.Dir // nil: states are not kept
+	machine string     // identity of this machine, for serial numbers
+	slow    *slowPath
+
+	posts      chan func()
+	quit       chan struct{} // closed when the loop has ended
+	bg         sync.WaitGroup
+	faults     chan fault
+	neighbours chan stranger
+	reloads    chan chan error
+
+	exports  map[aoe.Addr]*export
+	ports    map[int]*port // by interface index
+	failed   map[int]portFailure
+	said     map[string]string // subject: what was last said of it
+	heard    map[stranger]time.Time
+	started  bool
+	begun    time.Time
+	fatal    error
+	ready    bool
+	stuck    bool // the lanes could not be stopped
+	notifier *notifier
+}
+
+// New makes a daemon. Nothing is opened before Run.
+func New(o Options) *Daemon {
+	d := &Daemon{o: o, cfg: o.Config, log: o.Log, posts: make(chan func(), 64), quit: make(chan struct{}), faults: make(chan fault, 16),
+		neighbours: make(chan stranger, 16), reloads: make(chan chan error), exports: map[aoe.Addr]*export{}, ports: map[int]*port{},
+		failed: map[int]portFailure{}, said: map[string]string{}, heard: map[stranger]time.Time{}}
+	d.slow = newSlowPath(d.log)
+	return d
+}
+
+// Run serves until ctx ends, then drains what is in flight. The network namespace of the calling thread counts. A daemon runs once.
+func (d *Daemon) Run(ctx context.Context) (err error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	defer d.finish()
+	if err := d.open(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.shut()) }()
+	return d.loop(ctx)
+}
+
+// open starts what everything else needs.
+func (d *Daemon) open() (err error) {
+	d.begun = time.Now()
+	if err := d.openStateDir(); err != nil {
+		return err
+	}
+	d.machine = machineID(d.o.Sysroot, d.dir)
+	if d.watch, err = netwatch.New(); err != nil {
+		return err
+	}
+	lanes, busy := d.cfg.Global.Lanes, d.cfg.Global.BusyPoll
+	for _, i := range d.cfg.Interfaces { // lanes belong to the engine, not to one interface: the largest wish counts
+		lanes, busy = max(lanes, i.Lanes), max(busy, i.BusyPoll)
+	}
+	d.eng, err = engine.New(engine.Options{Lanes: lanes, BusyPoll: busy, RequestAge: d.cfg.Global.RequestAgeLimit,
+		Slow: d.slow.take, Neighbour: d.noteNeighbour, Fault: d.noteFault})
+	if err != nil {
+		d.watch.Close()
+		return err
+	}
+	d.notifier = newNotifier(d.log)
+	for i := range d.cfg.Exports {
+		d.want(&d.cfg.Exports[i])
+	}
+	return nil
+}
+
+// openStateDir opens the state directory, or finds another where that is allowed.
+func (d *Daemon) openStateDir() error {
+	dir, err := state.Open(d.cfg.Global.StateDirectory)
+	if err == nil {
+		d.dir = dir
+		return nil
+	}
+	if !d.o.StateFallback {
+		return fmt.Errorf("%w; make it writable, or choose another (state-directory, --state-dir)", err)
+	}
+	if own := userStateDir(); own != "" {
+		if dir, oerr := state.Open(own); oerr == nil {
+			d.dir = dir
+			d.log.Info("config strings, masks and reservations are kept in " + own)
+			return nil
+		}
+	}
+	d.log.Warn("config strings, masks and reservations will be lost at the end: there is no state directory to write to; choose one by --state-dir",
+		"tried", d.cfg.Global.StateDirectory)
+	return nil
+}
+
+// loop handles one event after the other.
+func (d *Daemon) loop(ctx context.Context) error {
+	tick := time.NewTicker(tickEvery)
+	defer tick.Stop()
+	beat, stopBeat := d.notifier.watchdog()
+	defer stopBeat()
+	var settle <-chan time.Time
+	patience, early := time.After(startPatience), time.After(carrierPatience)
+	for {
+		d.reconcile()
+		if d.fatal != nil {
+			return d.fatal
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case fn := <-d.posts:
+			fn()
+		case <-d.watch.Changed():
+			if settle == nil {
+				settle = time.After(settleAfter)
+			}
+		case <-settle:
+			settle = nil
+		case <-patience:
+		case <-early:
+		case <-tick.C:
+			d.tick()
+		case f := <-d.faults:
+			d.portFault(f)
+		case s := <-d.neighbours:
+			d.hearNeighbour(s)
+		case done := <-d.reloads:
+			done <- d.reload()
+		case <-beat:
+			d.notifier.alive()
+		}
+	}
+}
+
+// shut drains what is in flight and closes everything.
+func (d *Daemon) shut() error {
+	d.notifier.stopping()
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
+	defer cancel()
+	d.slow.stop(ctx)
+	err := d.eng.Stop(ctx)
+	for _, p := range d.ports {
+		p.closeClaims()
+	}
+	d.watch.Close()
+	if err != nil {
+		d.stuck = true
+		return fmt.Errorf("stopping: %w", err)
+	}
+	return nil
+}
+
+// finish waits for what runs beside the loop, but not for ever: a device may hang. Then it closes what is open.
+func (d *Daemon) finish() {
+	close(d.quit)
+	done := make(chan struct{})
+	go func() {
+		d.bg.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(2 * time.Second):
+	}
+	for {
+		select {
+		case fn := <-d.posts: // what was opened or drained meanwhile is closed with the others
+			fn()
+			continue
+		default:
+		}
+		break
+	}
+	if d.stuck {
+		return // the lanes still use the stores: they are left to the end of the process
+	}
+	for _, x := range d.exports {
+		d.release(x)
+	}
+}
+
+// post has the loop run fn. Without a loop fn is dropped and post returns false: then the caller owns what fn would have taken.
+func (d *Daemon) post(fn func()) bool {
+	select {
+	case d.posts <- fn:
+		return true
+	case <-d.quit:
+		return false
+	}
+}
+
+// Reload reads the configuration anew and applies it. The error says why everything stayed as it was.
+func (d *Daemon) Reload() error {
+	done := make(chan error, 1)
+	select {
+	case d.reloads <- done:
+		return <-done
+	case <-d.quit:
+		return errors.New("the daemon has ended")
+	}
+}
+
+// say logs a line about a subject unless the last line about it was the same. An empty text forgets what was said.
+func (d *Daemon) say(level slog.Level, subject, text string) {
+	if d.said[subject] == text {
+		return
+	}
+	if text == "" {
+		delete(d.said, subject)
+		return
+	}
+	d.said[subject] = text
+	d.log.Log(context.Background(), level, text)
+}

@@ -1,0 +1,140 @@
+package daemon
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"goaoe/internal/daemon/state"
+	"goaoe/internal/engine"
+	"goaoe/internal/target"
+)
+
+// slowQueue is how many requests that change the state of one export may wait. There are hardly ever two: they are sent by
+// administrators. The bound keeps a flood of them from filling the memory.
+const slowQueue = 64
+
+// slowPath runs the requests that change persistent state (config string, MAC mask, reserve list), each export in its own order and
+// in a goroutine of its own while it has any. A state directory that hangs holds up these requests and nothing else.
+type slowPath struct {
+	log *slog.Logger
+
+	mu      sync.Mutex // guards what follows
+	exports map[*target.Export]*slowExport
+	ended   bool
+	workers sync.WaitGroup
+}
+
+// replyMin is the smallest reply buffer that package target wants.
+const replyMin = 1600
+
+type slowExport struct {
+	target  *target.Export
+	entry   *state.Entry
+	queue   []engine.SlowRequest
+	working bool
+	removed bool
+	done    chan struct{} // closed when removed and not working
+}
+
+func newSlowPath(log *slog.Logger) *slowPath {
+	return &slowPath{log: log, exports: map[*target.Export]*slowExport{}}
+}
+
+// add makes an export known. Its entry is used until remove.
+func (s *slowPath) add(t *target.Export, e *state.Entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.exports[t] = &slowExport{target: t, entry: e, done: make(chan struct{})}
+}
+
+// remove forgets an export; what it has in its queue is dropped. The channel is closed when its entry is not in use any more.
+func (s *slowPath) remove(t *target.Export) <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.exports[t]
+	if x == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	delete(s.exports, t)
+	x.removed, x.queue = true, nil
+	if !x.working {
+		close(x.done)
+	}
+	return x.done
+}
+
+// take accepts a request from a lane. It does not wait for anything but the mutex, which is held for moments only.
+func (s *slowPath) take(r engine.SlowRequest) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.exports[r.Target]
+	if x == nil || s.ended || len(x.queue) >= slowQueue {
+		return false
+	}
+	x.queue = append(x.queue, r)
+	if !x.working {
+		x.working = true
+		s.workers.Add(1)
+		go s.work(x)
+	}
+	return true
+}
+
+// work runs an export's requests until there are none.
+func (s *slowPath) work(x *slowExport) {
+	defer s.workers.Done()
+	var reply []byte
+	for {
+		s.mu.Lock()
+		if len(x.queue) == 0 {
+			x.working = false
+			if x.removed {
+				close(x.done)
+			}
+			s.mu.Unlock()
+			return
+		}
+		r := x.queue[0]
+		x.queue = x.queue[1:]
+		s.mu.Unlock()
+
+		in := r.Port.Ingress()
+		if n := max(in.MTU+14, replyMin); len(reply) < n {
+			reply = make([]byte, n)
+		}
+		n, drop := x.target.Commit(r.Frame, r.Tagged, r.TCI, in, reply, func(st *target.State) error {
+			err := x.entry.Save(state.State(*st))
+			if err != nil {
+				s.log.Error(err.Error() + "; the initiator was told so")
+			}
+			return err
+		})
+		if n == 0 {
+			r.Port.Stats(0).Drops[drop].Inc()
+			continue
+		}
+		if err := r.Port.Inject(reply[:n]); err != nil {
+			s.log.Debug("reply to a change of state could not be sent", "export", x.target.Addr(), "error", err)
+		}
+	}
+}
+
+// stop refuses further requests and waits until those that were taken are done, or ctx ends.
+func (s *slowPath) stop(ctx context.Context) {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	done := make(chan struct{})
+	go func() {
+		s.workers.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.log.Warn("a change of state is still being saved")
+	}
+}
