@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"goaoe/aoe"
 )
 
 // builder makes the Config of the sections.
@@ -15,6 +17,11 @@ type builder struct {
 	opt   Options
 	cfg   *Config
 	names accessTable
+	high  struct { // exports at slots that old Linux drivers do not have
+		count int
+		first *section
+		addr  aoe.Addr
+	}
 }
 
 // build is the last step of reading: sections to Config.
@@ -48,14 +55,25 @@ func (b *builder) problem(sev Severity, s *section, key, msg, hint string) {
 	b.ps.add(p)
 }
 
-// lookup finds the table's entry.
-func lookup(section, name string) *Key {
+// keyID names an entry of the table.
+type keyID struct{ section, name string }
+
+// keyIndex finds entries of the table.
+var keyIndex = func() map[keyID]*Key {
+	index := make(map[keyID]*Key, len(Keys))
 	for i := range Keys {
-		if Keys[i].Section == section && Keys[i].Name == name {
-			return &Keys[i]
-		}
+		index[keyID{Keys[i].Section, Keys[i].Name}] = &Keys[i]
 	}
-	panic("config: the table has no key " + section + "." + name) // a programmer's mistake, found by every test
+	return index
+}()
+
+// lookup finds the table's entry. A key that is not there is a programmer's mistake, which every test finds.
+func lookup(section, name string) *Key {
+	k := keyIndex[keyID{section, name}]
+	if k == nil {
+		panic("config: the table has no key " + section + "." + name)
+	}
+	return k
 }
 
 // The getters return what was written, else the table's default.

@@ -217,18 +217,14 @@ func (d *decoder) hosts(n *node) {
 
 // key holds one key against the table.
 func (d *decoder) key(n *node, s *section) {
-	var key *Key
-	var names []string
-	for i := range Keys {
-		if Keys[i].Section != s.kind {
-			continue
-		}
-		if Keys[i].Name == n.name {
-			key = &Keys[i]
-		}
-		names = append(names, Keys[i].Name)
-	}
+	key := keyIndex[keyID{s.kind, n.name}]
 	if key == nil {
+		var names []string
+		for _, k := range Keys {
+			if k.Section == s.kind {
+				names = append(names, k.Name)
+			}
+		}
 		d.ps.add(Problem{Severity: Error, Position: n.pos, Key: s.kind + "." + n.name, Value: n.raw,
 			Message: "there is no such key in this section", Hint: keyHint(n.name, s.kind, names)})
 		return

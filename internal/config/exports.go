@@ -56,6 +56,7 @@ func (b *builder) exports() {
 			b.checkAddress(own, e)
 		}
 	}
+	b.highSlots()
 	b.checkSerials()
 	if len(b.doc.exports) == 0 {
 		b.checkDefaults()
@@ -217,16 +218,31 @@ func (b *builder) checkExport(own, s *section, e *Export) {
 	}
 }
 
-// checkAddress warns of addresses that initiators do not take.
+// checkAddress warns of addresses that initiators do not take. High slots are only counted here: see highSlots.
 func (b *builder) checkAddress(own *section, e *Export) {
-	key := addressKey(own)
 	if e.Addr.Major == linuxRefusedShelf {
-		b.problem(Warning, own, key, fmt.Sprintf("Linux ignores shelf %d", linuxRefusedShelf), "use another shelf for Linux initiators")
+		b.problem(Warning, own, addressKey(own), fmt.Sprintf("Linux ignores shelf %d", linuxRefusedShelf), "use another shelf for Linux initiators")
 	}
-	if e.Addr.Minor > linuxStaticSlots {
-		b.problem(Warning, own, key, fmt.Sprintf("%s: Linux drivers without aoe_dyndevs know no slot above %d", e.Addr, linuxStaticSlots),
-			"current kernels have it; for old ones use another shelf")
+	if e.Addr.Minor <= linuxStaticSlots {
+		return
 	}
+	b.high.count++
+	if b.high.first == nil {
+		b.high.first, b.high.addr = own, e.Addr
+	}
+}
+
+// highSlots warns once of all slots that old Linux drivers do not have: a big shelf is no mistake.
+func (b *builder) highSlots() {
+	if b.high.count == 0 {
+		return
+	}
+	which := b.high.addr.String()
+	if n := b.high.count - 1; n > 0 {
+		which = fmt.Sprintf("%s and %d more", which, n)
+	}
+	b.problem(Warning, b.high.first, addressKey(b.high.first), fmt.Sprintf("%s: Linux drivers without aoe_dyndevs know no slot above %d", which, linuxStaticSlots),
+		"current kernels have it; for old ones use another shelf")
 }
 
 // checkSerials warns of two exports with one serial number: initiators may take them for one disk.
