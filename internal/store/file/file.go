@@ -134,7 +134,15 @@ func (s *Store) choose() error {
 	return nil
 }
 
-// autoEach chooses between RWF_DSYNC for each write and one fdatasync for a group.
+// autoEach chooses between RWF_DSYNC for each write and one fdatasync for a group. Measured by BenchmarkDisk with 32 writes of 4 KiB in
+// flight, random over 1 GiB, on a virtio disk with a write-back cache and no FUA, ext4, in thousands of writes a second (median
+// and best of six interleaved runs on a machine that was shared; fio 3.33 with the same flags beside it):
+//
+//	direct, io_uring     each 30, 44   group 34, 46   fio O_DSYNC 30, 44   fio fdatasync each 32 writes 30, 44
+//	buffered, io_uring   each 4.5      group 34       (io_uring passes buffered writes of one file to one kernel thread)
+//	buffered, threads    each 12       group 25
+//
+// So grouping is the default in every case; "each" is for disks with FUA, where it saves the flush of the whole cache.
 func (s *Store) autoEach() bool { return false }
 
 func (s *Store) note(format string, args ...any) {

@@ -76,6 +76,9 @@ func (s *Store) openDirect() error {
 	}
 	// Read-ahead would bring pages into the cache that direct writes are changing.
 	_ = unix.Fadvise(s.bufFD, 0, 0, unix.FADV_RANDOM)
+	// Pages that are cached already make each direct write to them wait for their removal, in a kernel thread and one after
+	// the other (measured: half the rate). So let go of them now.
+	_ = unix.Fadvise(s.bufFD, 0, 0, unix.FADV_DONTNEED)
 	s.fd = fd
 	return nil
 }

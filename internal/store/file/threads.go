@@ -43,15 +43,18 @@ func (x *threads) start(c *channel, op *store.Op) {
 
 // Flush wakes the workers.
 func (x *threads) Flush() {
+	kept := x.dirt[:0]
 	for _, c := range x.dirt {
-		c.marked = false
-		if c.wantSync() {
-			c.syncOp.Kind = kindSync
-			c.syncOp.X.Chan = c
-			x.start(c, &c.syncOp)
+		if !c.wantSync() {
+			kept = append(kept, c)
+			continue
 		}
+		c.marked = false
+		c.syncOp.Kind = kindSync
+		c.syncOp.X.Chan = c
+		x.start(c, &c.syncOp)
 	}
-	x.dirt = x.dirt[:0]
+	x.dirt = kept
 	for _, c := range x.used {
 		c.pool.kick()
 	}

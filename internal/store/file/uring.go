@@ -131,18 +131,19 @@ func (x *uring) pump() {
 			kept = append(kept, c)
 			continue
 		}
-		c.marked = false
 		if !c.wantSync() {
 			x.free = append(x.free, i)
+			kept = append(kept, c)
 			continue
 		}
 		x.slots[i] = slot{nil, c}
 		if !x.ring.Datasync(c.s.bufFD, uint64(i)) {
 			c.unwantSync()
-			c.marked = true
 			x.free = append(x.free, i)
 			kept = append(kept, c)
+			continue
 		}
+		c.marked = false
 	}
 	x.dirt = kept
 }
