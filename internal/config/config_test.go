@@ -283,3 +283,23 @@ func TestResolveSource(t *testing.T) {
 		}
 	}
 }
+
+// TestBlkid: what the links below /dev/disk do not know is asked of the program blkid.
+func TestBlkid(t *testing.T) {
+	dir := t.TempDir()
+	script := "#!/bin/sh\n[ \"$*\" = \"-l -o device -t LABEL=goaoe test\" ] && echo /dev/found || exit 2\n"
+	if err := os.WriteFile(filepath.Join(dir, "blkid"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	if got, err := ResolveSource("LABEL=goaoe test", ""); err != nil || got != "/dev/found" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if _, err := ResolveSource("LABEL=goaoe other", ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a label that nobody knows: %v", err)
+	}
+	t.Setenv("PATH", "/nonexistent")
+	if _, err := ResolveSource("LABEL=goaoe test", ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("without blkid: %v", err)
+	}
+}
