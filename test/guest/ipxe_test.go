@@ -50,7 +50,7 @@ func TestIPXEBoots(t *testing.T) {
 
 			command := serve(t, b, []string{"t0"}, export{addr: "0.1", path: path})
 			if peer() == "goaoe" { // without a configuration
-				command = fmt.Sprintf("mount -t tmpfs none /var/lib && exec %s serve -i t0 e0.1=%s", b.goaoe, path)
+				command = fmt.Sprintf("exec %s serve --state-dir %s -i t0 e0.1=%s", b.goaoe, t.TempDir(), path)
 			}
 			log := filepath.Join(t.TempDir(), "log")
 			code, out := execute(t, 2*time.Minute, "harness/ipxe", "-m", fmt.Sprint(mtu), "-t", command, "-l", log, "-T", "90")

@@ -114,7 +114,6 @@ func TestLinuxUsesWhatExportServes(t *testing.T) {
 	t.Parallel()
 	path := image(t, "disk.img", 64<<20)
 	scribble(t, path, 0, 4<<20)
-	// (a state directory of its own: this runs in the mount namespace of `run`)
-	command := fmt.Sprintf("mount -t tmpfs none /var/lib && exec %s export -b 32 -r -m %s 0 1 t0 %s", b.goaoe, guestMAC, path)
+	command := fmt.Sprintf("exec %s export --state-dir %s -b 32 -r -m %s 0 1 t0 %s", b.goaoe, t.TempDir(), guestMAC, path)
 	b.run(t, job{script: "readonly.sh", args: []string{path}, targets: []string{command}})
 }
