@@ -117,6 +117,7 @@ func (s *Store) explain(what string, err error) error {
 type claim struct {
 	held bool
 	rdev uint64
+	fd   int // the descriptor that holds it; not the claim's own
 }
 
 var claims struct {
@@ -143,7 +144,7 @@ func (c *claim) take(path string, rdev uint64) error {
 		claims.m[rdev] = d
 	}
 	d.users++
-	c.held, c.rdev = true, rdev
+	c.held, c.rdev, c.fd = true, rdev, d.fd
 	return nil
 }
 

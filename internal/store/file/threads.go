@@ -240,7 +240,15 @@ func (s *Store) discardDevice(off, n int64) unix.Errno {
 	if from >= to {
 		return 0
 	}
-	return sys.DeviceDiscard(s.bufFD, from, to-from)
+	fd := s.bufFD
+	if s.claim.held {
+		fd = s.claim.fd // the kernel lets go of dirty pages in the range only for the holder of the claim
+	}
+	e := sys.DeviceDiscard(fd, from, to-from)
+	if e == unix.EBUSY && unix.Fdatasync(s.bufFD) == nil {
+		e = sys.DeviceDiscard(fd, from, to-from)
+	}
+	return e
 }
 
 func (s *Store) transfer(op *store.Op) {
