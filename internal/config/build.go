@@ -153,14 +153,8 @@ func (b *builder) interfaces() {
 			continue
 		}
 		i := Interface{
-			Pattern: s.text("name"), Pos: s.pos, BusyPoll: b.cfg.Global.BusyPoll, Lanes: b.cfg.Global.Lanes,
+			Pattern: s.text("name"), Pos: s.pos,
 			MTU: int(s.num("mtu")), RingFrames: int(s.num("ring-frames")), SendBuffer: int(s.num("send-buffer")),
-		}
-		if s.has("busy-poll") {
-			i.BusyPoll = s.duration("busy-poll")
-		}
-		if s.has("lanes") {
-			i.Lanes = int(s.num("lanes"))
 		}
 		if err := checkPattern(i.Pattern); err != nil {
 			b.problem(Error, s, "name", err.Error(), "")

@@ -54,7 +54,7 @@ type Config struct {
 // Global holds the settings of the process.
 type Global struct {
 	StateDirectory  string        `key:"state-directory"`   // where config strings, mask and reserve lists are kept
-	Lanes           int           `key:"lanes"`             // lanes per interface, 1 to 64
+	Lanes           int           `key:"lanes"`             // threads that serve, 1 to 64; each export belongs to one
 	BusyPoll        time.Duration `key:"busy-poll"`         // how long a lane spins before it sleeps; 0: never
 	RequestAgeLimit time.Duration `key:"request-age-limit"` // queued requests older than this are dropped; 0: never
 	DuplicateCheck  bool          `key:"duplicate-check"`   // ask the wire for another target with the address before serving it
@@ -83,13 +83,11 @@ type Log struct {
 
 // Interface holds the settings of the interfaces whose names match a pattern. The first that matches counts.
 type Interface struct {
-	Pattern    string        `key:"name"`         // a name or a glob
-	MTU        int           `key:"mtu"`          // use at most this; 0: as the interface has
-	RingFrames int           `key:"ring-frames"`  // frames in the receive ring; 0: chosen by the link
-	SendBuffer int           `key:"send-buffer"`  // bytes of the socket's send buffer; 0: chosen by the link
-	BusyPoll   time.Duration `key:"busy-poll"`    // in place of the global one
-	Lanes      int           `key:"lanes"`        // in place of the global one
-	Pos        Position      `key:"-" json:"pos"` // of the section
+	Pattern    string   `key:"name"`         // a name or a glob
+	MTU        int      `key:"mtu"`          // use at most this; 0: as the interface has
+	RingFrames int      `key:"ring-frames"`  // frames in the receive ring; 0: chosen by the link
+	SendBuffer int      `key:"send-buffer"`  // bytes of the socket's send buffer; 0: chosen by the link
+	Pos        Position `key:"-" json:"pos"` // of the section
 }
 
 // IOEngine says how storage is accessed.
@@ -201,7 +199,7 @@ func (c *Config) MatchInterface(name string) Interface {
 			return s
 		}
 	}
-	return Interface{Pattern: name, BusyPoll: c.Global.BusyPoll, Lanes: c.Global.Lanes}
+	return Interface{Pattern: name}
 }
 
 // Wants tells whether the export is served on the interface called name.

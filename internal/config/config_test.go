@@ -79,8 +79,6 @@ source = "/e"
 
 func TestMatchInterface(t *testing.T) {
 	cfg := parse(t, `
-[global]
-busy-poll = "20us"
 [defaults]
 interfaces = ["eth*"]
 [[interface]]
@@ -88,16 +86,15 @@ name = "eth1"
 mtu = 1500
 [[interface]]
 name = "eth*"
-busy-poll = "off"
-lanes = 4
+ring-frames = 64
 `)
-	if i := cfg.MatchInterface("eth1"); i.MTU != 1500 || i.BusyPoll != 20*time.Microsecond || i.Lanes != 1 {
+	if i := cfg.MatchInterface("eth1"); i.MTU != 1500 || i.RingFrames != 0 {
 		t.Errorf("eth1: %+v", i)
 	}
-	if i := cfg.MatchInterface("eth2"); i.MTU != 0 || i.BusyPoll != 0 || i.Lanes != 4 {
+	if i := cfg.MatchInterface("eth2"); i.MTU != 0 || i.RingFrames != 64 {
 		t.Errorf("eth2: %+v", i)
 	}
-	if i := cfg.MatchInterface("wlan0"); i.BusyPoll != 20*time.Microsecond || i.Lanes != 1 || i.Pattern != "wlan0" {
+	if i := cfg.MatchInterface("wlan0"); i.RingFrames != 0 || i.Pattern != "wlan0" {
 		t.Errorf("wlan0: %+v", i)
 	}
 }

@@ -76,9 +76,9 @@ var globalKeys = []Key{
 	{Section: "global", Name: "state-directory", Type: TypePath, Default: `"/var/lib/goaoe"`,
 		Help: "Where config strings, MAC masks and reservations are kept over restarts."},
 	{Section: "global", Name: "lanes", Type: TypeInt, Min: 1, Max: 64, Default: "1",
-		Help: "Threads per interface that serve requests. More than one pays with a network card of several queues."},
+		Help: "Threads that serve requests. Each export belongs to one of them; more than one pays with several busy exports."},
 	{Section: "global", Name: "busy-poll", Type: TypeDuration, Max: 10_000_000, Default: `"off"`, Example: `"50us"`,
-		Help: "How long a lane that ran dry watches for the next frame before it sleeps. Lowers latency, costs processor time."},
+		Help: "How long a lane that ran dry watches for the next frame before it sleeps, while frames come that often. Lowers latency, costs processor time."},
 	{Section: "global", Name: "request-age-limit", Type: TypeDuration, Max: 60_000_000_000, Default: `"2s"`,
 		Help: "Requests that waited longer than this are dropped, because the initiator has repeated them since. \"off\" keeps all."},
 	{Section: "global", Name: "duplicate-check", Type: TypeBool, Default: "true",
@@ -112,10 +112,6 @@ var interfaceKeys = []Key{
 		Help: "Frames that the receive ring holds. Default: chosen from the MTU."},
 	{Section: "interface", Name: "send-buffer", Type: TypeSize, Min: 65536, Max: 1 << 30, Example: `"4M"`,
 		Help: "Size of the send buffer. Default: chosen by goaoe."},
-	{Section: "interface", Name: "busy-poll", Type: TypeDuration, Max: 10_000_000, Example: `"50us"`,
-		Help: "As in [global], for these interfaces."},
-	{Section: "interface", Name: "lanes", Type: TypeInt, Min: 1, Max: 64, Example: "2",
-		Help: "As in [global], for these interfaces."},
 }
 
 var hostsKeys = []Key{

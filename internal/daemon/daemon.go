@@ -113,11 +113,7 @@ func (d *Daemon) open() (err error) {
 	if d.watch, err = netwatch.New(); err != nil {
 		return err
 	}
-	lanes, busy := d.cfg.Global.Lanes, d.cfg.Global.BusyPoll
-	for _, i := range d.cfg.Interfaces { // lanes belong to the engine, not to one interface: the largest wish counts
-		lanes, busy = max(lanes, i.Lanes), max(busy, i.BusyPoll)
-	}
-	d.eng, err = engine.New(engine.Options{Lanes: lanes, BusyPoll: busy, RequestAge: d.cfg.Global.RequestAgeLimit,
+	d.eng, err = engine.New(engine.Options{Lanes: d.cfg.Global.Lanes, BusyPoll: d.cfg.Global.BusyPoll, RequestAge: d.cfg.Global.RequestAgeLimit,
 		Slow: d.slow.take, Neighbour: d.noteNeighbour, Fault: d.noteFault})
 	if err != nil {
 		d.watch.Close()
