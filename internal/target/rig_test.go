@@ -164,7 +164,9 @@ func (r *rig) storage(e *Export, frame []byte, io IOSpec) []byte {
 				if !ok {
 					break
 				}
-				clear(r.disk[lba*512 : (lba+uint64(n))*512])
+				if n > 0 {
+					clear(r.disk[lba*512 : (lba+uint64(n))*512])
+				}
 			}
 		}
 	}
