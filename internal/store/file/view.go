@@ -28,6 +28,10 @@ type viewChannel struct {
 }
 
 // View returns the n bytes at off in the page cache's own memory when all of them are there now.
+//
+// What it costs (BenchmarkView, random over 1 GiB, in units of one trivial system call on the same busy machine): mincore of one
+// page 4 to 6, pread of 4 KiB 4 to 6, cachestat 2. So a view saves the copy but not the time of a pread. cachestat would be the
+// cheaper question, but it counts pages that are still being read in, and a send of those would wait for the disk.
 func (c *viewChannel) View(off int64, n int) []byte {
 	s := c.s
 	if s.mapsOff.Load() || off < 0 || n <= 0 || int64(n) > s.size.Load()-off {
