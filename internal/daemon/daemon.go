@@ -181,7 +181,9 @@ func (d *Daemon) loop(ctx context.Context) error {
 		case s := <-d.neighbours:
 			d.hearNeighbour(s)
 		case done := <-d.reloads:
-			done <- d.reload()
+			err := d.reload()
+			d.reconcile() // so that what can be applied at once is in force when Reload returns
+			done <- err
 		case <-beat:
 			d.notifier.alive()
 		}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"goaoe/aoe"
 	"goaoe/internal/config"
 	"goaoe/internal/daemon/neighbour"
@@ -245,11 +243,8 @@ func closeLinks(links []link.Link) {
 	}
 }
 
-// explainPort adds what to do to an error of opening an interface.
+// explainPort puts the interface's name before an error that does not have it.
 func explainPort(name string, err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
-		return fmt.Errorf("interface %s: no permission for packet sockets (%w): run as root, or once: setcap cap_net_raw,cap_net_admin+ep %s", name, err, "$(command -v goaoe)")
-	}
 	if strings.Contains(err.Error(), name) {
 		return err
 	}

@@ -2,9 +2,8 @@
 package all
 
 import (
-	"errors"
-
 	"goaoe/internal/link"
+	"goaoe/internal/link/packet"
 )
 
 // Options are the settings of an interface that concern its links. Zero values are chosen by the transport.
@@ -17,17 +16,20 @@ type Options struct {
 // Kind is one transport.
 type Kind struct {
 	Name string
-	// Open opens an interface in the calling thread's network namespace, for frames of up to its present MTU.
+	// Open opens an interface, deaf until its filter is set, in the calling thread's network namespace, for frames of up to its present MTU.
 	Open func(ifname string, o Options) ([]link.Link, error)
 }
 
 // Kinds are the transports there are, the preferred one first. A new one is a folder and a line here.
-var Kinds = []Kind{}
+var Kinds = []Kind{
+	{"packet", openPacket},
+}
 
 // Open opens an interface by the preferred transport.
 func Open(ifname string, o Options) ([]link.Link, error) {
-	if len(Kinds) == 0 {
-		return nil, errors.New("no transport")
-	}
 	return Kinds[0].Open(ifname, o)
+}
+
+func openPacket(ifname string, o Options) ([]link.Link, error) {
+	return packet.OpenAll(ifname, packet.Options{Lanes: o.Lanes, RingFrames: o.RingFrames, SndBuf: o.SendBuffer, Filter: &link.Filter{}})
 }

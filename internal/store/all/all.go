@@ -66,10 +66,18 @@ func openMem(source string, o Options) (store.Store, error) {
 	if o.Offset != 0 || o.Length != 0 {
 		return nil, fmt.Errorf("%s: memory has no offset and length: give the size that you want", source)
 	}
-	return mem.Open(mem.Options{Size: size, ReadOnly: o.ReadOnly})
+	return opened(mem.Open(mem.Options{Size: size, ReadOnly: o.ReadOnly}))
 }
 
 func openFile(source string, o Options) (store.Store, error) {
-	return file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, Force: o.Force,
-		Engine: o.Engine, Workers: o.IOThreads})
+	return opened(file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, Force: o.Force,
+		Engine: o.Engine, Workers: o.IOThreads}))
+}
+
+// opened makes a nil store of a failed Open, and not an interface with a nil pointer in it.
+func opened[S store.Store](s S, err error) (store.Store, error) {
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }

@@ -31,6 +31,9 @@ func TestOpen(t *testing.T) {
 		}
 		s, err := Open(tc.source, tc.o)
 		if tc.err != "" {
+			if s != nil {
+				t.Errorf("%s: a store came with the error", tc.source)
+			}
 			if err == nil || !strings.Contains(err.Error(), tc.err) {
 				t.Errorf("%s %+v: error %v, want one with %q", tc.source, tc.o, err, tc.err)
 			}
