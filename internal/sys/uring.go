@@ -18,7 +18,7 @@ import (
 // Sources: io_uring_setup(2), io_uring_enter(2), include/uapi/linux/io_uring.h of Linux 6.18.
 type Ring struct {
 	fd      int
-	event   int    // eventfd that the kernel signals, -1 when fd itself can be polled
+	event   int    // eventfd that the kernel signals when something completes
 	flags   uint32 // IORING_SETUP_* that the kernel accepted
 	enabled bool
 
@@ -183,12 +183,9 @@ func (r *Ring) setup(p *uringParams) error {
 	return r.makeEvent()
 }
 
-// makeEvent gives a deferred ring something to poll: measured on Linux 6.18, poll on the descriptor of such a ring is not woken
-// when an operation finishes, because the completion is made in the next Enter only.
+// makeEvent gives the ring something to poll. The ring's own descriptor is not enough: measured on Linux 6.18, poll on it is not
+// woken with IORING_SETUP_DEFER_TASKRUN when an operation finishes, because the completion is made in the next Enter only.
 func (r *Ring) makeEvent() error {
-	if r.flags&setupDeferTaskrun == 0 {
-		return nil
-	}
 	fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
 		return fmt.Errorf("io_uring: making its eventfd: %w", err)
@@ -247,20 +244,21 @@ func uringError(e unix.Errno) error {
 	return fmt.Errorf("io_uring cannot be set up: %w (%s)", e, hint)
 }
 
-// FD returns the descriptor to poll before going to sleep: readable when Waiting is or becomes true. Call it anew before each
-// sleep: it takes back old wake-ups, so a descriptor kept from earlier wakes too often (never too rarely).
+// FD returns the descriptor to poll before going to sleep: readable when Waiting is or becomes true, or after a write of an
+// eventfd's 8 byte number to EventFD. Call it anew before each sleep: it takes back old wake-ups, so a descriptor kept from
+// earlier wakes too often (never too rarely).
 func (r *Ring) FD() int {
-	if r.event < 0 {
-		return r.fd
-	}
 	var b [8]byte
 	_, _, _ = unix.RawSyscall(unix.SYS_READ, uintptr(r.event), uintptr(unsafe.Pointer(&b)), 8)
 	if r.Waiting() {
-		b = [8]byte{1}
-		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.event), uintptr(unsafe.Pointer(&b)), 8)
+		one := uint64(1)
+		_, _, _ = unix.RawSyscall(unix.SYS_WRITE, uintptr(r.event), uintptr(unsafe.Pointer(&one)), 8)
 	}
 	return r.event
 }
+
+// EventFD is the descriptor of FD, without taking back anything, for other goroutines that want to wake the ring's owner.
+func (r *Ring) EventFD() int { return r.event }
 
 // Size is how many operations can wait for one Enter.
 func (r *Ring) Size() int { return len(r.sqes) }

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -49,10 +50,20 @@ func loop(t *testing.T, path string, sector int, more ...string) string {
 func partition(t *testing.T, n int) string {
 	t.Helper()
 	path := sparse(t, 8<<20)
-	cmd := exec.Command("sfdisk", "-q", "--no-reread", "--no-tell-kernel", path)
-	cmd.Stdin = strings.NewReader(fmt.Sprintf("label: dos\nstart=2049, size=%d, type=83\n", n))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		need(t, "sfdisk", fmt.Errorf("%w: %s", err, out))
+	var mbr [512]byte // a partition table by hand: one entry of type Linux, place and length in sectors, and the signature
+	mbr[446+4] = 0x83
+	binary.LittleEndian.PutUint32(mbr[446+8:], 2049)
+	binary.LittleEndian.PutUint32(mbr[446+12:], uint32(n))
+	mbr[510], mbr[511] = 0x55, 0xaa
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt(mbr[:], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
 	}
 	dev := loop(t, path, 512, "-P")
 	part := dev + "p1"

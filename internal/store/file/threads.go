@@ -110,23 +110,47 @@ func (m *mailbox) open() (err error) {
 }
 
 func (m *mailbox) close() {
-	m.mu.Lock() // a worker that hung until now must not write into a descriptor that is somebody else's
-	_ = unix.Close(m.fd)
+	if fd := m.detach(); fd >= 0 {
+		_ = unix.Close(fd)
+	}
+}
+
+// detach ends the signalling: a worker that hung until now must not write into a descriptor that is somebody else's by then.
+func (m *mailbox) detach() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	fd := m.fd
 	m.fd = -1
+	return fd
+}
+
+// remind signals again when something is in the mailbox, after the eventfd was reset.
+func (m *mailbox) remind() {
+	if m.n.Load() == 0 {
+		return
+	}
+	m.mu.Lock()
+	m.signal()
 	m.mu.Unlock()
+}
+
+func (m *mailbox) signal() {
+	if m.fd >= 0 {
+		m.buf = eventOne
+		_, _ = unix.Write(m.fd, m.buf[:])
+	}
 }
 
 func (m *mailbox) post(op *store.Op) {
 	m.mu.Lock()
 	m.ops.push(op)
-	if m.n.Add(1) == 1 && m.fd >= 0 {
-		m.buf = eventOne
-		_, _ = unix.Write(m.fd, m.buf[:])
+	if m.n.Add(1) == 1 {
+		m.signal()
 	}
 	m.mu.Unlock()
 }
 
-// take empties the mailbox. drain resets the eventfd, unless somebody read it already.
+// take empties the mailbox. drain resets the eventfd, which somebody else does when it is the ring's.
 func (m *mailbox) take(drain bool) opList {
 	m.mu.Lock()
 	ops := m.ops

@@ -19,12 +19,8 @@ type uring struct {
 	line  opList   // submitted, but ring or slots were full
 	fin   opList   // finished, for Reap
 	dirt  []*channel
-	retry bool // the kernel did not take what is queued
-
-	box    mailbox // discards of devices come back by it
-	jobs   int     // how many are out
-	armed  bool    // a read of the mailbox's eventfd is in flight
-	signal [8]byte // what that read fills
+	retry bool    // the kernel did not take what is queued
+	box   mailbox // discards of devices come back by it; it signals the ring's eventfd
 }
 
 // slot keeps what is in flight; its index is what the kernel carries. op is nil for a sync.
@@ -33,19 +29,13 @@ type slot struct {
 	c  *channel
 }
 
-// wakeUser marks the read of the mailbox's eventfd.
-const wakeUser = ^uint64(0)
-
 func newUring() (store.Executor, error) {
 	ring, err := sys.NewRing(ringEntries)
 	if err != nil {
 		return nil, err
 	}
 	x := &uring{ring: ring}
-	if err := x.box.open(); err != nil {
-		_ = ring.Close()
-		return nil, err
-	}
+	x.box.fd = ring.EventFD()
 	n := ring.CQSize()
 	x.slots, x.free = make([]slot, n), make([]uint32, n)
 	for i := range x.free {
@@ -151,7 +141,6 @@ func (x *uring) pump() {
 // Flush hands over what was submitted.
 func (x *uring) Flush() {
 	x.pump()
-	x.arm()
 	if x.ring.Queued() > 0 {
 		x.enter()
 	}
@@ -159,11 +148,15 @@ func (x *uring) Flush() {
 
 // Pending tells whether Reap has something to do.
 func (x *uring) Pending() bool {
-	return x.fin.head != nil || x.ring.Waiting() || x.retry
+	return x.fin.head != nil || x.ring.Waiting() || x.retry || x.box.n.Load() > 0
 }
 
 // FD is the ring's: ask for it before each sleep, see sys.Ring.
-func (x *uring) FD() int { return x.ring.FD() }
+func (x *uring) FD() int {
+	fd := x.ring.FD()
+	x.box.remind()
+	return fd
+}
 
 // Reap returns what is finished.
 func (x *uring) Reap(done []*store.Op) int {
@@ -171,10 +164,6 @@ func (x *uring) Reap(done []*store.Op) int {
 		x.enter()
 	}
 	for user, res, ok := x.ring.Next(); ok; user, res, ok = x.ring.Next() {
-		if user == wakeUser {
-			x.collect()
-			continue
-		}
 		s := x.slots[user]
 		x.slots[user] = slot{}
 		x.free = append(x.free, uint32(user))
@@ -182,6 +171,12 @@ func (x *uring) Reap(done []*store.Op) int {
 			s.c.synced(errnoOf(res))
 		} else {
 			s.c.complete(s.op, res)
+		}
+	}
+	if x.box.n.Load() > 0 {
+		ops := x.box.take(false)
+		for op := ops.pop(); op != nil; op = ops.pop() {
+			op.X.Chan.(*channel).transferred(op)
 		}
 	}
 	x.Flush()
@@ -206,32 +201,12 @@ func (x *uring) side(c *channel, op *store.Op) {
 	if c.pool == nil {
 		c.pool = newPool(1, &x.box)
 	}
-	x.jobs++
 	c.pool.push(op)
 	c.pool.kick()
 }
 
-// arm lets the ring watch the mailbox while jobs are out.
-func (x *uring) arm() {
-	if x.jobs > 0 && !x.armed {
-		if x.ring.Queued() >= x.ring.Size() {
-			x.enter()
-		}
-		x.armed = x.ring.Read(x.box.fd, x.signal[:], 0, wakeUser)
-	}
-}
-
-func (x *uring) collect() {
-	x.armed = false
-	ops := x.box.take(false)
-	for op := ops.pop(); op != nil; op = ops.pop() {
-		x.jobs--
-		op.X.Chan.(*channel).transferred(op)
-	}
-}
-
 // Close frees the ring.
 func (x *uring) Close() {
+	x.box.detach()
 	_ = x.ring.Close()
-	x.box.close()
 }

@@ -71,8 +71,15 @@ func (r *Rig) Poll(wait time.Duration) []*store.Op {
 	if n == 0 && wait > 0 && !r.Exec.Pending() {
 		if fd := r.Exec.FD(); fd >= 0 && !r.Exec.Pending() {
 			p := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-			if _, err := unix.Poll(p[:], int(wait.Milliseconds())); err != nil && err != unix.EINTR {
+			woken, err := unix.Poll(p[:], int(wait.Milliseconds()))
+			if err != nil && err != unix.EINTR {
 				r.T.Fatal(err)
+			}
+			if woken == 0 && err == nil && r.Exec.Pending() {
+				// It may have become so after the time was up: then the descriptor must be readable by now.
+				if woken, _ = unix.Poll(p[:], 100); woken == 0 {
+					r.T.Fatalf("nothing woke the poll of the executor's descriptor, though Reap has something")
+				}
 			}
 		}
 		n = r.Exec.Reap(r.done[:])
