@@ -50,11 +50,11 @@ func (d *Daemon) startChecks(p *port) {
 		}
 		if c.claim == nil {
 			claim, err := neighbour.NewClaim(p.ifc.Index, x.addr)
-			if err != nil {
+			if err != nil && !x.cfg.Force {
 				d.taken(p, x, c, err.Error())
 				continue
 			}
-			c.claim = claim
+			c.claim = claim // nil where it was forced
 		}
 		if !d.cfg.Global.DuplicateCheck || x.cfg.Force {
 			c.ok, c.taken = true, ""

@@ -82,7 +82,7 @@ func (d *Daemon) startError(snap []netwatch.Iface) error {
 		case x.why == nil || x.missing && !d.o.Strict:
 			waiting++
 		default:
-			errs = append(errs, fmt.Errorf("%v: %s", x.addr, withoutAddr(x.addr, x.why)))
+			errs = append(errs, fmt.Errorf("%v: %s%s", x.addr, withoutAddr(x.addr, x.why), missingHint(x)))
 		}
 	}
 	if d.o.Strict {
@@ -92,6 +92,17 @@ func (d *Daemon) startError(snap []netwatch.Iface) error {
 		return errors.Join(errs...)
 	}
 	return nil
+}
+
+// missingHint says what to do about a source that does not exist.
+func missingHint(x *export) string {
+	switch {
+	case !x.missing || strings.Contains(x.why.Error(), "truncate"):
+		return ""
+	case strings.HasPrefix(x.cfg.Source, "/dev/") || !filepath.IsAbs(x.cfg.Source):
+		return "; lsblk shows the devices that there are"
+	}
+	return "; make a sparse file with: truncate -s 10G " + x.cfg.Source
 }
 
 // strictErrors returns what is wrong with interfaces and addresses, where all of it must be right from the start.
