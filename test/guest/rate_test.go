@@ -38,7 +38,17 @@ func rates(t *testing.T, dir string) (s []sample, fault, end float64) {
 	if _, err := fmt.Sscan(string(b), &fault, &end); err != nil {
 		t.Fatalf("times %q: %v", b, err)
 	}
-	return s, fault, end
+	return fromLoad(s), fault, end
+}
+
+// fromLoad leaves out what was before the load: fio takes its time to start.
+func fromLoad(s []sample) []sample {
+	for i := range s {
+		if s[i].sectors >= s[0].sectors+2000 {
+			return s[i:]
+		}
+	}
+	return nil
 }
 
 // sectorsAt interpolates between samples.

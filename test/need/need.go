@@ -58,7 +58,8 @@ func Linux(t testing.TB, arch string) {
 // user's PATH leaves out. It returns their paths in the same order.
 func Programs(t testing.TB, names ...string) []string {
 	t.Helper()
-	var paths, gone []string
+	paths := make([]string, 0, len(names))
+	var gone []string
 	for _, n := range names {
 		p := find(n)
 		if p == "" {

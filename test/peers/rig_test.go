@@ -130,7 +130,9 @@ func (r *rig) start(bin string, args []string) {
 		}
 	})
 	for range 200 {
-		if strings.Contains(r.log.String(), "ready") || strings.Contains(r.log.String(), " sectors") {
+		if l := r.log.String(); strings.Contains(l, "not served") {
+			t.Fatalf("goaoe does not serve what it should:\n%s", l)
+		} else if strings.Contains(l, "ready") || strings.Contains(l, " sectors") {
 			return
 		}
 		select {

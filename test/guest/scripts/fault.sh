@@ -4,7 +4,7 @@
 attach
 load ${2:-28} & fio=$!
 sample /out/rate & sampler=$!
-sleep 9
+under_load 7
 a=$(uptime)
 case $1 in
 stop) check host target-stop; say "SIGSTOP"; sleep 8; check host target-cont; say "SIGCONT" ;;

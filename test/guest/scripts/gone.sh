@@ -3,7 +3,7 @@
 attach
 load $(($1 + 20)) & fio=$!
 sample /out/rate & sampler=$!
-sleep 6
+under_load 6
 a=$(uptime)
 check host target-kill
 say "killed"

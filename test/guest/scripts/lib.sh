@@ -55,6 +55,13 @@ sample() {
 		awk -v t="$(uptime)" '{ print t, $3 + $7 }' "$f" 2>/dev/null
 	done >"$1"
 }
+# under_load SECONDS: waits until the load moves data (fio needs its time to start), and then so many seconds
+under_load() {
+	local f=/sys/block/etherd!$dev/stat i=0 a
+	a=$(awk '{ print $3 + $7 + 2000 }' "$f")
+	while [ "$(awk '{ print $3 + $7 }' "$f")" -lt "$a" ] && [ $i -lt 300 ]; do sleep 0.1; i=$((i + 1)); done
+	sleep "$1"
+}
 # io_errors: how many the kernel has logged
 io_errors() { dmesg | grep -cE 'I/O error|ata error|EXT4-fs error|Buffer I/O'; }
 finish() {

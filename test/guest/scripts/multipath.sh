@@ -9,7 +9,7 @@ same "disks" "$(ls /dev/etherd | grep -c '^e[0-9]*\.[0-9]*$')" 1
 a0=$(frames eth0) a1=$(frames eth1)
 load 50 & fio=$!
 sample /out/rate & sampler=$!
-sleep 8
+under_load 6
 b0=$(frames eth0) b1=$(frames eth1)
 say "frames so far: eth0 $((b0 - a0)), eth1 $((b1 - a1))"
 check [ $((b0 - a0)) -gt 100 ]
