@@ -28,9 +28,12 @@ type slowPath struct {
 // replyMin is the smallest reply buffer that package target wants.
 const replyMin = 1600
 
+// saver makes a state durable. It is *state.Entry but in tests.
+type saver interface{ Save(state.State) error }
+
 type slowExport struct {
 	target  *target.Export
-	entry   *state.Entry
+	entry   saver
 	queue   []engine.SlowRequest
 	working bool
 	removed bool
@@ -42,7 +45,7 @@ func newSlowPath(log *slog.Logger) *slowPath {
 }
 
 // add makes an export known. Its entry is used until remove.
-func (s *slowPath) add(t *target.Export, e *state.Entry) {
+func (s *slowPath) add(t *target.Export, e saver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.exports[t] = &slowExport{target: t, entry: e, done: make(chan struct{})}
