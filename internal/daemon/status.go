@@ -107,7 +107,7 @@ func (d *Daemon) status(snap []netwatch.Iface) Status {
 	}
 	for _, i := range snap {
 		if p := d.ports[i.Index]; p != nil {
-			s.Ports = append(s.Ports, PortStatus{Name: i.Name, MAC: i.MAC.String(), MTU: p.mtu, Up: i.Up, Exports: len(p.served)})
+			s.Ports = append(s.Ports, PortStatus{Name: i.Name, MAC: p.ifc.MAC.String(), MTU: p.mtu, Up: p.ifc.Up, Exports: len(p.served)})
 		} else if f, ok := d.failed[i.Index]; ok {
 			s.Waiting = append(s.Waiting, f.err.Error())
 		}

@@ -38,8 +38,16 @@ func onPair(t *testing.T, f func(a, b *netlink.LinkAttrs)) {
 			if err = errors.Join(lerr, netlink.LinkSetUp(l)); err != nil {
 				return
 			}
-			l, _ = netlink.LinkByName(n)
 			at[i] = l.Attrs()
+		}
+		for _, a := range at { // what is sent before there is a carrier is lost
+			for running := false; !running; time.Sleep(time.Millisecond) {
+				l, lerr := netlink.LinkByName(a.Name)
+				if err = lerr; err != nil {
+					return
+				}
+				running = l.Attrs().RawFlags&unix.IFF_RUNNING != 0
+			}
 		}
 		f(at[0], at[1])
 	}()
