@@ -98,7 +98,7 @@ func (p *process) run() error {
 	if err := logs.Set(cfg.Log); err != nil {
 		return Failf("%w", err)
 	}
-	defer logs.Close()
+	defer func() { _ = logs.Close() }() // stderr is left, and takes what comes later
 	o := daemon.Options{Config: cfg, Log: logs.Logger(), SetLog: logs.Set, Strict: p.strict, StateFallback: p.fallback, Version: Version,
 		Sysroot: p.env.Sysroot}
 	if p.reloads {

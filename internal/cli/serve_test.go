@@ -67,7 +67,7 @@ func TestBadInput(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(damaged, "e0.1.json"), []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile("bad.toml", []byte("[[export]]\nadress = \"0.1\"\nsource = \"/dev/null\"\ninterfaces = \"eth0\"\n"), 0o600); err != nil {
+	if err := os.WriteFile("bad.toml", []byte("[[export]]\nqueue-lenth = 8\nsource = \"/dev/null\"\ninterfaces = \"eth0\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	state := "--state-dir=" + filepath.Join(dir, "state")
@@ -116,7 +116,7 @@ func TestBadInput(t *testing.T) {
 		{"serve -i nothere 0.1=disk", 1, `interface nothere does not exist`},
 		{"serve -i IF e0.x=disk", 1, `"0.x"|"e0.x"`},
 		{"serve -c missing.toml", 1, `missing.toml: .*no such file.*goaoe init`},
-		{"serve -c bad.toml", 1, `bad.toml:2:1: error: .*adress.*did you mean address`},
+		{"serve -c bad.toml", 1, `bad.toml:2:1: error: .*queue-lenth.*did you mean queue-length`},
 	} {
 		var args []string
 		for _, s := range strings.Fields(tc.args) {

@@ -3,6 +3,7 @@ package daemon
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -11,10 +12,12 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"goaoe/aoe"
 	"goaoe/internal/daemon/neighbour"
 	"goaoe/internal/daemon/state"
+	"goaoe/internal/store"
 )
 
 func TestServesAndAnnounces(t *testing.T) {
@@ -384,5 +387,51 @@ func TestDefaultSerial(t *testing.T) {
 	}
 	if firmware("v1.2.3-dirty\n") != "v1.2.3-d" {
 		t.Errorf("firmware %q", firmware("v1.2.3-dirty\n"))
+	}
+}
+
+// pulledOut is a store whose device is gone.
+type pulledOut struct{ store.Store }
+
+func (p pulledOut) Refresh() (store.Info, error) {
+	return p.Info(), fmt.Errorf("reading the size: %w", unix.ENXIO)
+}
+
+// TestDeviceGoneAndBack pulls a device out and puts it back: it is opened anew, with the state and the counters that it had.
+func TestDeviceGoneAndBack(t *testing.T) {
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	path := r.file("disk", 64)
+	r.start(onA0 + exportText("0.1", "DIR/disk"))
+	ear := r.listen("b0")
+	ear.setConfig(e01, "mine")
+	others := func() (n uint64) {
+		done := make(chan struct{})
+		r.d.post(func() { n = r.d.exports[e01].run.target.Stats.Others.Load(); close(done) })
+		<-done
+		return n
+	}
+	before := others()
+	if before == 0 {
+		t.Error("nothing was counted")
+	}
+	if err := os.Rename(path, path+".away"); err != nil {
+		t.Fatal(err)
+	}
+	r.d.post(func() { x := r.d.exports[e01]; x.store = pulledOut{x.store} })
+	r.untilLog("e0.1", "is gone")
+	r.untilLog("e0.1 waiting", "does not exist yet")
+	if _, _, ok := ear.config(e01, 200*time.Millisecond); ok {
+		t.Error("an export whose device is gone answers")
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	r.until("serving again", func(s Status) bool { return s.served("e0.1") == "a0" })
+	if got, _, _ := ear.config(e01, patience); got != "mine" {
+		t.Errorf("the config string is %q", got)
+	}
+	if after := others(); after < before {
+		t.Errorf("counters began anew: %d, had been %d", after, before)
 	}
 }

@@ -144,7 +144,7 @@ func (d *Daemon) waits(snap []netwatch.Iface) []wait {
 				continue
 			}
 			seen = append(seen, pattern)
-			if w, ok := d.waitsFor(pattern, snap); ok && !(w.soft && d.o.Strict && !d.started) {
+			if w, ok := d.waitsFor(pattern, snap); ok && (!w.soft || !d.o.Strict || d.started) {
 				out = append(out, w)
 			}
 		}

@@ -67,7 +67,7 @@ func summary(p config.Plan) string {
 	var parts []string
 	list := func(what string, exports []config.Export) {
 		if len(exports) > 0 {
-			var names []string
+			names := make([]string, 0, len(exports))
 			for _, e := range exports {
 				names = append(names, e.Addr.String())
 			}

@@ -141,12 +141,6 @@ func (r *rig) change(name string, f func(l netlink.Link) error) {
 	})
 }
 
-func (r *rig) mac(name string) (m aoe.MAC) {
-	r.t.Helper()
-	r.change(name, func(l netlink.Link) error { m = aoe.MAC(l.Attrs().HardwareAddr); return nil })
-	return m
-}
-
 // file makes a file of n sectors and returns its path.
 func (r *rig) file(name string, n int) string {
 	r.t.Helper()

@@ -177,7 +177,7 @@ func (w *Watcher) listen() {
 		switch {
 		case err == nil:
 			for i := range msgs {
-				w.message(uint16(msgs[i].Header.Type), msgs[i].Data)
+				w.message(msgs[i].Header.Type, msgs[i].Data)
 			}
 			continue
 		case errors.Is(err, os.ErrClosed), errors.Is(err, unix.EBADF):

@@ -83,7 +83,7 @@ func (d *Dir) MachineID() (string, error) {
 	if err := os.WriteFile(tmp, []byte(text+"\n"), 0o644); err != nil {
 		return "", err
 	}
-	defer os.Remove(tmp)
+	defer func() { _ = os.Remove(tmp) }()
 	// Of several daemons that start at once one wins, and all use what it made.
 	if err := os.Link(tmp, path); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
@@ -159,7 +159,7 @@ func (e *Entry) load() (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("%v: reading its state: %w", e.addr, err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err != nil {
 		return State{}, fmt.Errorf("%v: reading its state %s: %w", e.addr, e.path(), err)
@@ -262,7 +262,7 @@ func (e *Entry) syncDir() error {
 	if err != nil {
 		return err
 	}
-	defer d.Close()
+	defer func() { _ = d.Close() }()
 	return d.Sync()
 }
 
