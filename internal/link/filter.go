@@ -17,7 +17,8 @@ const (
 // Wants is the rule that SetFilter asks for, in plain Go: links that filter in another way are tested against it. frame
 // starts at the Ethernet destination address. A nil filter wants everything. Otherwise a frame is wanted
 //
-//   - when it is a request (R flag clear) and its address names one of f.Addrs, exactly or by a wildcard in either half;
+//   - when it is a request (R flag clear) and its address names one of f.Addrs, exactly or by a wildcard in either half
+//     (so a filter without addresses wants nothing at all);
 //   - when it is a response sent to everybody (broadcast) by one of the exact addresses of f.Addrs: another target
 //     announces itself under an address of ours, which somebody should be told.
 //
@@ -44,9 +45,6 @@ func (f *Filter) has(a aoe.Addr) bool {
 func (f *Filter) wantsAddr(a aoe.Addr) bool {
 	if !a.Wild() {
 		return f.has(a)
-	}
-	if a.Major == aoe.WildMajor && a.Minor == aoe.WildMinor {
-		return true
 	}
 	for _, t := range f.Addrs {
 		if a.Match(t) {

@@ -156,3 +156,9 @@ func (r *PacketRing) Close() error {
 	}
 	return nil
 }
+
+// Alignment returns the largest power of two, up to 4096, that divides the address of b's first byte.
+func Alignment(b []byte) int {
+	addr := uintptr(unsafe.Pointer(unsafe.SliceData(b)))
+	return int(min(addr&-addr, 4096))
+}

@@ -113,6 +113,9 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 			slots = append(slots, uint32(a.Minor))
 		}
 	}
+	if len(keys) == 0 {
+		return []bpf.Instruction{bpf.RetConstant{Val: drop}} // nobody is there to answer even the wildcards
+	}
 	slices.Sort(keys)
 	slices.Sort(shelves)
 	slices.Sort(slots)
@@ -147,7 +150,10 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 	return append(prog, exact...)
 }
 
-// prologue drops what the host itself sent and what is for other hosts (a promiscuous interface hears it).
+// prologue drops what the host itself sent and what is for other hosts. Those are not only frames for other addresses that a
+// promiscuous interface hears: a frame with a VLAN tag for which no interface exists here is handed to the parent
+// interface's sockets with the tag taken off without a trace, and this mark is all that tells it from an untagged one
+// (__netif_receive_skb_core in net/core/dev.c). Answering it would be an answer on the wrong network.
 func prologue() []bpf.Instruction {
 	return []bpf.Instruction{
 		bpf.LoadExtension{Num: bpf.ExtType},
