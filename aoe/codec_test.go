@@ -67,6 +67,18 @@ func TestHeaderReserved(t *testing.T) {
 	}
 }
 
+func TestATAReserved(t *testing.T) {
+	b := make([]byte, 36)
+	b[24] = 0xff
+	if a, _, err := DecodeATA(b); err != nil || a.Flags != ATAFlags {
+		t.Errorf("%+v, %v", a, err)
+	}
+	b[34], b[35] = 1, 2
+	if _, err := (&ATA{Flags: 0xff}).Encode(b); err != nil || b[24] != 0x53 || b[34]|b[35] != 0 {
+		t.Errorf("% x, %v", b[24:], err)
+	}
+}
+
 func TestIsAoE(t *testing.T) {
 	b := make([]byte, 24)
 	binary.BigEndian.PutUint16(b[12:], EtherType)

@@ -21,6 +21,8 @@ func TestAddress(t *testing.T) {
 		{"28 bit, upper registers ignored", regs(1, 2, 3, 0xaf, 9, 9), false, false, 0x0f030201, true},
 		{"28 bit opcode with E, small", regs(1, 2, 3, 0x0f, 0, 0), false, true, 0x0f030201, true},
 		{"28 bit opcode with E, 2^28+5", regs(5, 0, 0, 0x10, 0, 0), false, true, 0x10000005, false},
+		{"28 bit opcode with E, last of 28 bits", regs(255, 255, 255, 0x0f), false, true, 0x0fffffff, true},
+		{"28 bit opcode with E, first beyond", regs(0, 0, 0, 0x10), false, true, 0x10000000, false},
 		{"28 bit opcode with E, lba5", regs(5, 0, 0, 0, 0, 1), false, true, 0x10000000005, false},
 	} {
 		if got, ok := Address(c.r, c.ext, c.wide); got != c.want || ok != c.ok {
