@@ -48,9 +48,11 @@ func (c Command) String() string {
 }
 
 // Code is the error code in byte 15 of a reply with FlagError. A Code is an error, so that an initiator can return it.
-type Code uint8
+type Code uint8 //nolint:errname // the specification speaks of error codes
 
 // The error codes of the specification.
+//
+//nolint:errname // named by what they say
 const (
 	BadCommand  Code = 1 // unrecognized command code
 	BadArgument Code = 2 // bad argument parameter

@@ -219,7 +219,7 @@ func FuzzParse(f *testing.F) {
 			}
 		}
 		var b [512]byte
-		id.Device.Build(&b)
+		id.Build(&b)
 		again, err := ParseIdentify(b[:])
 		if err != nil || !SumOK(&b) {
 			t.Fatalf("%v, sum ok %v", err, SumOK(&b))

@@ -19,9 +19,10 @@ const (
 	// DefaultBufferCount is advertised when none is given.
 	DefaultBufferCount = 16
 
-	// MaxMask is how many entries a MAC mask list can have, and MaxReserve the same for a reserve list: as many as fit
-	// one reply at MTU 1500. On an interface with a smaller MTU it is what fits there.
-	MaxMask    = 185
+	// MaxMask is how many entries a MAC mask list can have: as many as fit one reply at MTU 1500. On an interface with a
+	// smaller MTU it is what fits there.
+	MaxMask = 185
+	// MaxReserve is the same for a reserve list.
 	MaxReserve = 248
 
 	rotationHint = 7200 // what IDENTIFY says of a spinning disk whose speed is not known
