@@ -29,7 +29,7 @@ func New(t testing.TB) *NS {
 	if err != nil {
 		t.Fatalf("this thread's network namespace: %v", err)
 	}
-	defer here.Close()
+	defer func() { _ = here.Close() }()
 	h, err := netns.New()
 	if err != nil {
 		if os.Getenv("CI") != "" {
@@ -38,11 +38,11 @@ func New(t testing.TB) *NS {
 		t.Skipf("needs root to make a network namespace: %v", err)
 	}
 	if err := netns.Set(here); err != nil {
-		h.Close()
+		_ = h.Close()
 		panic(fmt.Sprintf("a thread is stuck in the wrong network namespace: %v", err)) // no test after it could be trusted
 	}
 	ns := &NS{t: t, handle: h}
-	t.Cleanup(func() { ns.handle.Close() })
+	t.Cleanup(func() { _ = ns.handle.Close() })
 	ns.Up("lo")
 	return ns
 }

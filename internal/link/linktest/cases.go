@@ -73,7 +73,7 @@ func filter(t *testing.T, a, b link.Link) {
 	// A link need not filter, but what it lets through must be in order, and what is wanted must be among it.
 	for _, w := range want {
 		for {
-			if f := Collect(t, b, 1)[0]; (*link.Filter)(&link.Filter{Addrs: []aoe.Addr{ours}}).Wants(f) && string(f) == string(w) {
+			if f := Collect(t, b, 1)[0]; (&link.Filter{Addrs: []aoe.Addr{ours}}).Wants(f) && string(f) == string(w) {
 				break
 			}
 		}

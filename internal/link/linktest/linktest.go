@@ -187,7 +187,7 @@ func sizes(t *testing.T, a, b link.Link) {
 
 func order(t *testing.T, a, b link.Link) {
 	for round := range 20 { // more than the ring holds, in all
-		var fs [][]byte
+		fs := make([][]byte, 0, 60)
 		for i := range 60 {
 			fs = append(fs, Frame(b.Info().MAC, a.Info().MAC, aoe.Addr{}, uint32(round*100+i), 60+13*i))
 		}

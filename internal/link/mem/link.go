@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -122,8 +123,7 @@ func (l *Link) Send(msgs []link.Msg) (int, error) {
 	for i := range msgs {
 		m := &msgs[i]
 		if err := l.transmit(m.Head, m.Body); err != nil {
-			switch err {
-			case link.ErrFull, link.ErrDown, link.ErrClosed:
+			if errors.Is(err, link.ErrFull) || errors.Is(err, link.ErrDown) || errors.Is(err, link.ErrClosed) {
 				return i, err
 			}
 			m.Err = err

@@ -194,7 +194,7 @@ func TestControls(t *testing.T) {
 	a.SetRoom(-1)
 
 	a.SetRefuse(func([]byte) error { return unix.EFAULT })
-	if k, err := a.Send(msgs); k != 2 || err != nil || msgs[1].Err != unix.EFAULT {
+	if k, err := a.Send(msgs); k != 2 || err != nil || !errors.Is(msgs[1].Err, unix.EFAULT) {
 		t.Errorf("refused: %d, %v, %v", k, err, msgs[1].Err)
 	}
 	a.SetRefuse(nil)

@@ -134,7 +134,7 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 			append([]bpf.Instruction{bpf.LoadAbsolute{Off: offMajor, Size: 2}}, join2(bpf.JumpEqual, aoe.WildMajor, exact, slot)...),
 			shelf)...)
 	// A response passes only when it is for everybody and from an exact address.
-	prog := []bpf.Instruction{
+	return append([]bpf.Instruction{
 		bpf.LoadAbsolute{Off: offFlags, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: flagR, SkipTrue: 9},
 		bpf.LoadAbsolute{Off: 0, Size: 4},
@@ -146,8 +146,7 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 		bpf.LoadAbsolute{Off: offMinor, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: aoe.WildMinor, SkipTrue: 1},
 		bpf.RetConstant{Val: drop},
-	}
-	return append(prog, exact...)
+	}, exact...)
 }
 
 // prologue drops what the host itself sent and what is for other hosts. Those are not only frames for other addresses that a

@@ -51,6 +51,7 @@ type Link struct {
 	limit int // longest frame that Recv returns
 	fd    int
 	ring  *sys.PacketRing
+	held  bool // the caller has frames that it did not release
 	batch *sys.SendBatch
 	down  atomic.Bool // Send or Inject met a dead interface since the last Check
 	lost  atomic.Uint64
@@ -85,14 +86,19 @@ func (l *Link) Recv(batch []link.Frame) int {
 		f.Data, f.Time, f.TCI, f.Tagged = s.Data, s.Time, s.TCI, s.Tagged
 		n++
 	}
-	if n == 0 {
+	if n > 0 {
+		l.held = true
+	} else if !l.held {
 		l.ring.Release() // those that were skipped: the caller has nothing to release
 	}
 	return n
 }
 
 // Release implements link.Link.
-func (l *Link) Release() { l.ring.Release() }
+func (l *Link) Release() {
+	l.held = false
+	l.ring.Release()
+}
 
 // Pending implements link.Link.
 func (l *Link) Pending() bool { return l.ring.Ready() }
