@@ -479,3 +479,28 @@ func TestNoPermission(t *testing.T) {
 		}
 	})
 }
+
+// TestDeafUntilFiltered checks that a socket takes nothing before it has its filter, not even in the moment of its making.
+func TestDeafUntilFiltered(t *testing.T) {
+	ns, a, b := testnet.Pair(t, 1500)
+	la := open1(t, ns, a, Options{})
+	var l *Link
+	ns.Do(func() {
+		info, err := inspect(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err = socket(info, Options{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	defer l.Close()
+	f := linktest.Frame(l.Info().MAC, la.Info().MAC, aoe.Addr{Major: 1}, 1, 60)
+	linktest.SendAll(t, la, f)
+	linktest.Quiet(t, l, "before the first filter")
+	if err := l.SetFilter(nil); err != nil {
+		t.Fatal(err)
+	}
+	linktest.SendAll(t, la, f)
+	linktest.Collect(t, l, 1)
+}
