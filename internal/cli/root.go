@@ -33,6 +33,7 @@ type Env struct {
 func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newCheckCmd,
+		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
 		newServeCmd,
@@ -43,7 +44,10 @@ func commands() []func(*Env) *cobra.Command {
 const rootLong = `goaoe serves files and block devices to other machines by ATA over Ethernet (AoE).
 The usual initiator is the aoe driver of the Linux kernel, which shows what is served as /dev/etherd/e0.1.`
 
-const rootExample = `  goaoe init > /etc/goaoe/goaoe.toml     a configuration to begin with
+const rootExample = `  goaoe demo                             see it at work, without hardware
+  goaoe export 0 1 eth0 /dev/sdb         one export, as with vblade
+  goaoe serve -i eth0 e0.1=/dev/sdb      several, or what the file says
+  goaoe init > /etc/goaoe/goaoe.toml     a configuration to begin with
   goaoe check                            what is wrong with it`
 
 const exitHelp = `

@@ -42,6 +42,8 @@ type Options struct {
 	Strict bool
 	// StateFallback takes the user's own state directory, or none, where the configured one cannot be used.
 	StateFallback bool
+	// Volatile keeps states in memory only, which is lost at the end.
+	Volatile bool
 	// Version is told to initiators as the firmware revision, cut to 8 characters.
 	Version string
 	// Ready is called once, when everything that can be served is served.
@@ -128,6 +130,9 @@ func (d *Daemon) open() (err error) {
 
 // openStateDir opens the state directory, or finds another where that is allowed.
 func (d *Daemon) openStateDir() error {
+	if d.o.Volatile {
+		return nil
+	}
 	dir, err := state.Open(d.cfg.Global.StateDirectory)
 	if err == nil {
 		d.dir = dir
