@@ -120,6 +120,9 @@ func (x *export) subject() string { return x.addr.String() }
 // needsRestart tells whether the export must be drained and opened anew to get from one configuration to the other. The rest
 // is taken over while it runs.
 func needsRestart(old, now *config.Export) bool {
+	if old == now {
+		return false
+	}
 	p := config.Diff(&config.Config{Exports: []config.Export{*old}}, &config.Config{Exports: []config.Export{*now}})
 	for _, c := range p.Changed {
 		for _, k := range c.Keys {
