@@ -435,3 +435,27 @@ func TestDeviceGoneAndBack(t *testing.T) {
 		t.Errorf("counters began anew: %d, had been %d", after, before)
 	}
 }
+
+// TestLanes serves neighbouring addresses by two lanes: each answers for its own, and both are found by a wildcard.
+func TestLanes(t *testing.T) {
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	r.file("disk1", 64)
+	r.file("disk2", 65)
+	r.start("lanes = 2\nbusy-poll = \"50us\"\n" + onA0 + exportText("0.1", "DIR/disk1") + exportText("0.2", "DIR/disk2"))
+	ear := r.listen("b0")
+	if a, b := ear.sectors(e01), ear.sectors(e02); a != 64 || b != 65 {
+		t.Errorf("sizes %d and %d", a, b)
+	}
+	ear.setConfig(e02, "two") // by the slow path of a lane that is not the first
+	tag := ear.send(aoe.Addr{Major: aoe.WildMajor, Minor: aoe.WildMinor}, 1, make([]byte, 8))
+	seen := map[byte]bool{}
+	for range 2 {
+		if f := ear.hear(patience, func(f []byte) bool { return f[14] == 0x18 && binary.BigEndian.Uint32(f[20:]) == tag }); f != nil {
+			seen[f[18]] = true
+		}
+	}
+	if !seen[1] || !seen[2] {
+		t.Errorf("a wildcard query was answered by %v", seen)
+	}
+}

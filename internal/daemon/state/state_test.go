@@ -377,3 +377,26 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("needs a mount namespace: %v", err)
 	}
 }
+
+// FuzzDecode: whatever stands in a file, reading it ends with an error or with a state that can be saved and is the same again.
+func FuzzDecode(f *testing.F) {
+	good, err := encode(addr, sample())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add([]byte(`{"format":"goaoe-state","version":1,"address":"258.3","config-string-base64":"AP8=","mask":[],"reserve":[]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decode(addr, data)
+		if err != nil {
+			return
+		}
+		b, err := encode(addr, s)
+		if err != nil {
+			t.Fatalf("%+v was read and cannot be saved: %v", s, err)
+		}
+		if got, err := decode(addr, b); err != nil || !cmp.Equal(s, got, cmpopts.EquateEmpty()) {
+			t.Fatalf("%+v became %+v, %v", s, got, err)
+		}
+	})
+}
