@@ -103,7 +103,7 @@ func TestLinuxTools(t *testing.T) {
 	t.Parallel()
 	conformance.Covers(t, "C123")
 	path := image(t, "disk.img", 64<<20)
-	b.run(t, job{script: "tools.sh", args: []string{strconv.Itoa(64 << 20)}, mtu: 9000, limit: 3 * time.Minute,
+	b.run(t, job{script: "tools.sh", args: []string{strconv.Itoa(64 << 20), "8704"}, mtu: 9000, limit: 3 * time.Minute,
 		targets: []string{serve(t, b, []string{"t0"}, export{addr: "0.1", path: path})}})
 }
 

@@ -23,8 +23,8 @@ same "files compared" "$(wc -l </tmp/sums)" 204
 check umount /mnt/a
 
 say "fio"
-check verified random --rw=randwrite --bsrange=512-64k --size=100% --io_size=32M
-check verified sequential --rw=write --bs=128k --size=32M
+check verified random --rw=randwrite --bsrange=512-64k --size=100% --io_size=24M
+check verified sequential --rw=write --bs=128k --size=24M
 
 say "the last sector, and what is behind it"
 last=$((size / 512 - 1))

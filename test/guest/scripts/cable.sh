@@ -2,6 +2,6 @@
 . /root/lib.sh
 attach
 check load "$1"
-check verified whole --rw=randwrite --bs=4k --size=8M
+check verified whole --rw=randwrite --bs=4k --size=4M
 cat /sys/kernel/debug/aoe/$dev | tr '\n' ' '; echo
 finish

@@ -2,7 +2,8 @@
 # to end (SIGTERM) and started at once. Leaves in /out: rate (see sample in lib.sh) and times (uptime of the fault and of its end).
 . /root/lib.sh
 attach
-load ${2:-28} & fio=$!
+case $1 in stop) secs=25 ;; *) secs=20 ;; esac
+load $secs --iodepth=64 & fio=$!
 sample /out/rate & sampler=$!
 under_load 7
 a=$(uptime)

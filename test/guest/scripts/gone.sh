@@ -1,7 +1,7 @@
 # gone.sh SECONDS: under verified load the target is dead for so long
 . /root/lib.sh
 attach
-load $(($1 + 20)) & fio=$!
+load $(($1 + 16)) & fio=$!
 sample /out/rate & sampler=$!
 under_load 6
 a=$(uptime)

@@ -7,7 +7,7 @@ paths() { grep -cE '^[0-9a-f]{12}:' /sys/kernel/debug/aoe/$dev; }
 same "paths to the disk" "$(paths)" 2
 same "disks" "$(ls /dev/etherd | grep -c '^e[0-9]*\.[0-9]*$')" 1
 a0=$(frames eth0) a1=$(frames eth1)
-load 50 & fio=$!
+load 42 & fio=$!
 sample /out/rate & sampler=$!
 under_load 6
 b0=$(frames eth0) b1=$(frames eth1)

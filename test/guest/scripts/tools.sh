@@ -1,4 +1,4 @@
-# tools.sh SIZE: Debian's aoetools in the guest, beside its driver, on the same interface
+# tools.sh SIZE PAYLOAD: Debian's aoetools in the guest, beside its driver, on the same interface
 . /root/lib.sh
 say "$(aoe-version 2>&1 | tr '\n' ' ')"
 modprobe aoe aoe_iflist=nothing || die "modprobe aoe"
@@ -19,7 +19,7 @@ check grep -q 'from the guest' /tmp/cfg
 timeout 60 aoe-sancheck >/tmp/san
 same "exit status of aoe-sancheck" $? 0
 cat /tmp/san
-check grep -qE "^ *$dev " /tmp/san
+check grep -qE "^$dev[[:space:]]+1[[:space:]]+$2[[:space:]]+eth0" /tmp/san
 check aoe-revalidate $dev
 sleep 1
 same "size in bytes" "$(size_of $dev)" "$1"
