@@ -1,0 +1,159 @@
+// Package loadgen is a load generator for AoE targets: it keeps a number of requests outstanding, verifies every sector that it
+// reads, and tells rate and latency. One thread does everything and never sleeps, so that what is measured is the target.
+// The disk must be stamped (Fill), because the stamp of a sector is what a read must return; writes write the stamp again.
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/aoe"
+	"goaoe/internal/link"
+	"goaoe/internal/link/packet"
+)
+
+// MaxDepth is the largest Config.Depth: a tag has 12 bits for the number of the request.
+const MaxDepth = 4096
+
+// Config is one run. The zero values of all but Interface or Link, and Duration, are good.
+type Config struct {
+	Interface string    // where the target is, in the calling thread's network namespace
+	Link      link.Link // used instead of Interface when not nil; Run does not close it
+	Addr      aoe.Addr  // the target; of those that match a wildcard the first that answers
+
+	Depth      int  // requests outstanding, 1 to MaxDepth; 0 means 1
+	Sectors    int  // sectors of 512 bytes per request, 1 to 255; 0 means 2
+	Writes     int  // percent of the requests that are writes: 0 to 100
+	Sequential bool // one after the other from LBA 0 and around; otherwise at random, aligned to Sectors
+
+	Warmup      time.Duration // before it counts
+	Duration    time.Duration // that counts; more than 0
+	Timeout     time.Duration // a request is sent again after this time without an answer, then after twice of it, and so on up to eight times; 0 means 200 ms
+	GiveUp      time.Duration // a request without an answer for this long ends the run with an error; 0 means 10 s
+	DiskSectors uint64        // use only that many sectors from LBA 0 on; 0 means all that IDENTIFY DEVICE tells
+	CPU         int           // the CPU to run on; -1 means wherever the kernel likes
+	TargetPID   int           // a process whose CPU time counts as the target's; 0 means none
+	Seed        uint64        // of the random places
+	NoVerify    bool          // the disk is not stamped: do not look at what is read
+}
+
+// Result is what a run found out. All but Retransmits is of the time after Warmup; Errors and Mismatches also count in Warmup and
+// after the end, so that 0 means that everything was right.
+type Result struct {
+	Requests    uint64  // answered, rightly or not
+	Seconds     float64 // that they took
+	PerSecond   float64
+	Bytes       uint64        // read and written
+	Retransmits uint64        // requests sent again, since the start
+	Errors      uint64        // answers with an AoE error, an ATA error, or data missing
+	Mismatches  uint64        // reads that returned wrong data
+	FirstFault  string        // the first error or mismatch in words; empty without
+	P50         time.Duration // latency: from just before the first sending until the answer was seen
+	P90         time.Duration
+	P99         time.Duration
+	P999        time.Duration
+	Max         time.Duration
+	OwnCPU      float64       // CPU seconds of this process
+	TargetCPU   time.Duration // CPU time of TargetPID per request
+}
+
+// Bad tells why the figures must not be used, or returns an empty string.
+func (r *Result) Bad() string {
+	switch {
+	case r.Mismatches > 0:
+		return fmt.Sprintf("%d reads returned wrong data (%s)", r.Mismatches, r.FirstFault)
+	case r.Errors > 0:
+		return fmt.Sprintf("%d requests failed (%s)", r.Errors, r.FirstFault)
+	case r.Retransmits > 0:
+		return fmt.Sprintf("%d requests had to be sent again", r.Retransmits)
+	case r.Requests == 0:
+		return "no request was answered"
+	}
+	return ""
+}
+
+// fix checks a Config and fills in what was left out.
+func (c *Config) fix() error {
+	switch {
+	case c.Depth < 0 || c.Depth > MaxDepth:
+		return fmt.Errorf("loadgen: depth %d is not 1 to %d", c.Depth, MaxDepth)
+	case c.Sectors < 0 || c.Sectors > aoe.MaxCount:
+		return fmt.Errorf("loadgen: %d sectors per request are not 1 to %d", c.Sectors, aoe.MaxCount)
+	case c.Writes < 0 || c.Writes > 100:
+		return fmt.Errorf("loadgen: %d percent of writes are not 0 to 100", c.Writes)
+	case c.Duration <= 0 || c.Warmup < 0:
+		return fmt.Errorf("loadgen: a duration of %v after %v makes no run", c.Duration, c.Warmup)
+	case c.Interface == "" && c.Link == nil:
+		return errors.New("loadgen: no interface")
+	}
+	c.Depth = max(c.Depth, 1)
+	if c.Sectors == 0 {
+		c.Sectors = 2
+	}
+	if c.Timeout <= 0 {
+		c.Timeout = 200 * time.Millisecond
+	}
+	if c.GiveUp <= 0 {
+		c.GiveUp = 10 * time.Second
+	}
+	return nil
+}
+
+// Run does one run on the calling goroutine, and finds the target first (for up to five seconds). An error means that there
+// is no result: no target, an interface that went down, a target that stopped to answer, ctx. What single requests
+// met is in the result.
+func Run(ctx context.Context, c Config) (res Result, err error) {
+	if err := c.fix(); err != nil {
+		return res, err
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if c.CPU >= 0 {
+		back, err := pin(c.CPU)
+		if err != nil {
+			return res, err
+		}
+		defer back()
+	}
+	l := c.Link
+	if l == nil {
+		p, err := packet.Open(c.Interface, packet.Options{QdiscBypass: true})
+		if err != nil {
+			return res, err
+		}
+		defer p.Close()
+		l = p
+	}
+	if n := aoe.PhysicalSectors(l.Info().MTU); c.Sectors > n {
+		return res, fmt.Errorf("loadgen: %d sectors per request do not fit interface %s: its MTU %d carries %d", c.Sectors, l.Info().Name, l.Info().MTU, n)
+	}
+	t, err := find(ctx, l, c.Addr)
+	if err != nil {
+		return res, err
+	}
+	if c.DiskSectors == 0 || c.DiskSectors > t.sectors {
+		c.DiskSectors = t.sectors
+	}
+	if c.DiskSectors < uint64(c.Sectors) {
+		return res, fmt.Errorf("loadgen: target %v has %d sectors, less than one request", t.addr, c.DiskSectors)
+	}
+	return newRunner(l, c, t).run(ctx)
+}
+
+// pin keeps the calling thread on one CPU until back is called.
+func pin(cpu int) (back func(), err error) {
+	var old, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return nil, fmt.Errorf("loadgen: asking for the CPUs: %w", err)
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return nil, fmt.Errorf("loadgen: running on CPU %d (of those allowed: %d): %w", cpu, old.Count(), err)
+	}
+	return func() { _ = unix.SchedSetaffinity(0, &old) }, nil // the old set was allowed before
+}

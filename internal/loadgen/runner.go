@@ -1,0 +1,309 @@
+package loadgen
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/aoe"
+	"goaoe/ata"
+	"goaoe/internal/link"
+	"goaoe/internal/sys"
+)
+
+const (
+	tagMark = 1 << 31      // all tags of a runner have it
+	tagStep = MaxDepth     // from one generation of a slot to the next
+	tagSlot = MaxDepth - 1 // the bits that say which slot
+
+	recvBatch = 64
+	scanEvery = int64(10 * time.Millisecond) // between two looks for requests without an answer
+	userHZ    = 100                          // of /proc/PID/stat, the same on every Linux
+)
+
+// slot is one of the requests that are outstanding.
+type slot struct {
+	buf   []byte // the frame, with room for the data of a write
+	size  int    // of the frame as it is now
+	tag   uint32
+	write bool
+	lba   uint64
+	first int64 // when it was sent first; 0 while it waits to be sent
+	last  int64 // when it was sent last
+	tries int
+}
+
+// runner is a run after the target was found.
+type runner struct {
+	l      link.Link
+	cfg    Config
+	rng    *rand.PCG
+	slots  []slot
+	msgs   []link.Msg // to be sent next
+	which  []int32    // the slots of msgs
+	frames [recvBatch]link.Frame
+	blocks uint64 // places on the disk
+	next   uint64 // place of the next sequential request
+	gen    uint32
+	live   int  // requests outstanding
+	stop   bool // issue no more
+	scan   int64
+
+	lat  Histogram
+	done uint64
+	res  Result
+}
+
+func newRunner(l link.Link, c Config, t target) *runner {
+	r := &runner{l: l, cfg: c, rng: rand.NewPCG(c.Seed, 0x676f616f65), slots: make([]slot, c.Depth),
+		msgs: make([]link.Msg, 0, c.Depth), which: make([]int32, 0, c.Depth), blocks: c.DiskSectors / uint64(c.Sectors)}
+	h := aoe.Header{Dst: t.mac, Src: l.Info().MAC, Version: aoe.Version, Addr: t.addr, Cmd: aoe.CmdATA}
+	for i := range r.slots {
+		r.slots[i].buf = make([]byte, max(aoe.MinFrame, aoe.ATALen+c.Sectors*aoe.SectorSize))
+		_, _ = h.Encode(r.slots[i].buf) // it fits
+	}
+	return r
+}
+
+// issue makes the next request of a slot and puts it into the queue.
+func (r *runner) issue(i int) {
+	s := &r.slots[i]
+	c := &r.cfg
+	r.gen += tagStep // comes around after half a million requests: by then no answer to the old tag is on its way
+	place := r.next
+	if !c.Sequential {
+		place = (r.rng.Uint64() >> 11) % r.blocks
+	} else if r.next++; r.next == r.blocks {
+		r.next = 0
+	}
+	*s = slot{buf: s.buf, tag: r.gen | tagMark | uint32(i), lba: place * uint64(c.Sectors), size: aoe.MinFrame,
+		write: c.Writes > 0 && int(r.rng.Uint64()>>32%100) < c.Writes}
+	a := aoe.ATA{Flags: aoe.ATAExtended, Count: uint8(c.Sectors), Command: ata.OpReadExt}
+	if s.write {
+		a.Flags |= aoe.ATAWrite
+		a.Command = ata.OpWriteExt
+		s.size = aoe.ATALen + c.Sectors*aoe.SectorSize
+		PutStamp(s.buf[aoe.ATALen:s.size], s.lba)
+	} else {
+		clear(s.buf[aoe.ATALen:s.size]) // of the write that the slot made before
+	}
+	ata.PutLBA48(&a.LBA, s.lba)
+	_, _ = a.Encode(s.buf) // it fits
+	putTag(s.buf, s.tag)
+	r.live++
+	r.queue(i)
+}
+
+func putTag(b []byte, tag uint32) {
+	b[20], b[21], b[22], b[23] = byte(tag>>24), byte(tag>>16), byte(tag>>8), byte(tag)
+}
+
+func (r *runner) queue(i int) {
+	s := &r.slots[i]
+	r.msgs = append(r.msgs, link.Msg{Head: s.buf[:s.size]})
+	r.which = append(r.which, int32(i))
+}
+
+// flush sends what is queued. When the link is full what is left stays for the next time.
+func (r *runner) flush() error {
+	if len(r.msgs) == 0 {
+		return nil
+	}
+	now := sys.Nanotime()
+	for _, i := range r.which {
+		s := &r.slots[i]
+		if s.last = now; s.first == 0 {
+			s.first = now
+		}
+	}
+	k, err := r.l.Send(r.msgs)
+	for i := range r.msgs[:k] {
+		if r.msgs[i].Err != nil {
+			return r.msgs[i].Err
+		}
+	}
+	n := copy(r.msgs, r.msgs[k:])
+	copy(r.which, r.which[k:])
+	r.msgs, r.which = r.msgs[:n], r.which[:n]
+	if err != nil && !errors.Is(err, link.ErrFull) {
+		return err
+	}
+	return nil
+}
+
+// poll takes the answers that are there, replaces each by a new request (not sent yet), and returns the time it saw them.
+func (r *runner) poll() int64 {
+	k := r.l.Recv(r.frames[:])
+	now := sys.Nanotime()
+	if k == 0 {
+		return now
+	}
+	for i := range r.frames[:k] {
+		if n := r.answer(r.frames[i].Data, now); n >= 0 && !r.stop {
+			r.issue(n)
+		}
+	}
+	r.l.Release()
+	return now
+}
+
+// answer takes one frame and returns the slot that is free now, or -1 when the frame was not for us or came too late.
+func (r *runner) answer(b []byte, now int64) int {
+	h, err := aoe.DecodeHeader(b)
+	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Tag&tagMark == 0 || !aoe.IsAoE(b) {
+		return -1
+	}
+	i := int(h.Tag & tagSlot)
+	if i >= len(r.slots) || r.slots[i].tag != h.Tag || r.slots[i].first == 0 {
+		return -1
+	}
+	s := &r.slots[i]
+	r.judge(s, h, b)
+	r.lat.Add(now - s.first)
+	r.done++
+	r.live--
+	s.tag, s.first = 0, 0
+	return i
+}
+
+// judge counts what is wrong with an answer.
+func (r *runner) judge(s *slot, h aoe.Header, b []byte) {
+	if h.Flags&aoe.FlagError != 0 {
+		r.fault(&r.res.Errors, s, h.Code, 0)
+		return
+	}
+	a, data, err := aoe.DecodeATA(b)
+	if err != nil || a.Command&(ataErr|ataFault) != 0 {
+		r.fault(&r.res.Errors, s, 0, a.Command)
+		return
+	}
+	if s.write || r.cfg.NoVerify && len(data) >= r.cfg.Sectors*aoe.SectorSize {
+		return
+	}
+	if len(data) < r.cfg.Sectors*aoe.SectorSize {
+		r.fault(&r.res.Errors, s, 0, a.Command)
+		return
+	}
+	if !Stamped(data[:r.cfg.Sectors*aoe.SectorSize], s.lba) {
+		r.fault(&r.res.Mismatches, s, 0, a.Command)
+	}
+}
+
+// Bits of the Status register: ERR, and DF.
+const (
+	ataErr   = 0x01
+	ataFault = 0x20
+)
+
+func (r *runner) fault(count *uint64, s *slot, code aoe.Code, status byte) {
+	if *count++; r.res.FirstFault == "" {
+		r.res.FirstFault = fmt.Sprintf("the first: write %t, LBA %d, %d sectors, AoE error code %d, status register %#x",
+			s.write, s.lba, r.cfg.Sectors, uint8(code), status)
+	}
+}
+
+// resend queues again what got no answer in time.
+func (r *runner) resend(now int64) error {
+	if now-r.scan < scanEvery || len(r.msgs) > 0 {
+		return nil
+	}
+	r.scan = now
+	for i := range r.slots {
+		s := &r.slots[i]
+		if s.first == 0 || now-s.last < int64(r.cfg.Timeout)<<min(s.tries, 3) {
+			continue
+		}
+		if now-s.first > int64(r.cfg.GiveUp) {
+			return fmt.Errorf("loadgen: no answer for %v to a request (write %t, LBA %d) that was sent %d times", r.cfg.GiveUp, s.write, s.lba, s.tries+1)
+		}
+		s.tries++
+		r.res.Retransmits++
+		r.queue(i)
+	}
+	return nil
+}
+
+// until works until the time end, or until no request is outstanding when draining.
+func (r *runner) until(ctx context.Context, end int64) error {
+	for n := 0; ; n++ {
+		if err := r.flush(); err != nil {
+			return fmt.Errorf("loadgen: sending on %s: %w", r.l.Info().Name, err)
+		}
+		now := r.poll()
+		if now >= end || r.stop && r.live == 0 {
+			return nil
+		}
+		if err := r.resend(now); err != nil {
+			return err
+		}
+		if n&0xfff == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *runner) run(ctx context.Context) (Result, error) {
+	for i := range r.slots {
+		r.issue(i)
+	}
+	if err := r.until(ctx, sys.Nanotime()+int64(r.cfg.Warmup)); err != nil {
+		return Result{}, err
+	}
+	r.lat, r.done = Histogram{}, 0
+	own, theirs := ownCPU(), processCPU(r.cfg.TargetPID)
+	start := sys.Nanotime()
+	if err := r.until(ctx, start+int64(r.cfg.Duration)); err != nil {
+		return Result{}, err
+	}
+	res := &r.res
+	res.Seconds = float64(sys.Nanotime()-start) / 1e9
+	res.OwnCPU = ownCPU() - own
+	theirs = processCPU(r.cfg.TargetPID) - theirs
+	res.Requests = r.done
+	res.PerSecond = float64(r.done) / res.Seconds
+	res.Bytes = r.done * uint64(r.cfg.Sectors) * aoe.SectorSize
+	res.P50, res.P90, res.P99, res.P999, res.Max = r.lat.Quantile(.5), r.lat.Quantile(.9), r.lat.Quantile(.99), r.lat.Quantile(.999), r.lat.Max()
+	if r.done > 0 && r.cfg.TargetPID > 0 {
+		res.TargetCPU = time.Duration(theirs * 1e9 / float64(r.done))
+	}
+	r.stop = true
+	if err := r.until(ctx, sys.Nanotime()+2*int64(r.cfg.GiveUp)); err != nil {
+		return Result{}, err
+	}
+	return *res, nil
+}
+
+// ownCPU returns the CPU seconds of this process.
+func ownCPU() float64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
+}
+
+// processCPU returns the CPU seconds of all threads of a process, in steps of 10 ms; 0 when there is none.
+func processCPU(pid int) float64 {
+	if pid <= 0 {
+		return 0
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0
+	}
+	s := string(b)
+	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:]) // the name before it may hold anything
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseFloat(f[11], 64)
+	system, _ := strconv.ParseFloat(f[12], 64)
+	return (user + system) / userHZ
+}
