@@ -403,19 +403,19 @@ func TestWriteCache(t *testing.T) {
 // TestPartition is C54: an exported partition has its own size, and its own first sector.
 func TestPartition(t *testing.T) {
 	r := newRig(t, 1, 1500)
-	need.Programs(t, "losetup", "sfdisk")
-	img := r.image("whole", 8192*512)
-	table := exec.Command("sfdisk", "-q", img)
-	table.Stdin = strings.NewReader("label: dos\nstart=1024, size=3001, type=83\n")
-	if out, err := table.CombinedOutput(); err != nil {
-		t.Fatalf("sfdisk: %v\n%s", err, out)
-	}
-	out, err := exec.Command("losetup", "-P", "-f", "--show", img).CombinedOutput()
+	need.Programs(t, "losetup", "addpart", "delpart")
+	out, err := exec.Command("losetup", "-f", "--show", r.image("whole", 8192*512)).CombinedOutput()
 	if err != nil {
 		t.Fatalf("losetup: %v\n%s", err, out)
 	}
 	loop := strings.TrimSpace(string(out))
-	t.Cleanup(func() { _ = exec.Command("losetup", "-d", loop).Run() })
+	t.Cleanup(func() {
+		_ = exec.Command("delpart", loop, "1").Run()
+		_ = exec.Command("losetup", "-d", loop).Run()
+	})
+	if out, err := exec.Command("addpart", loop, "1", "1024", "3001").CombinedOutput(); err != nil {
+		t.Fatalf("addpart: %v\n%s", err, out)
+	}
 	part := partitionNode(t, loop)
 	r.serve(fmt.Sprintf("[[export]]\naddress = \"1.1\"\ninterfaces = [\"t0\"]\nsource = %q\n", part))
 	h := r.hosts[0]
@@ -430,7 +430,7 @@ func TestPartition(t *testing.T) {
 		h.readExt(3000, 1).data(t, 1)
 		h.readExt(3001, 1).status(t, 0x41, 0x10)
 	})
-	r.stop()
+	r.stop() // before the loop device goes
 }
 
 // partitionNode returns the device node of a loop device's first partition. Where nobody makes nodes (no udev, /dev of a

@@ -1,0 +1,191 @@
+package initiator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"goaoe/aoe"
+	"goaoe/internal/link"
+	"goaoe/internal/link/packet"
+	"goaoe/internal/sys"
+)
+
+const (
+	defaultWait = 2 * time.Second
+	// askAgain is the time between two queries of one search: either of query and answer may be lost.
+	askAgain = 250 * time.Millisecond
+)
+
+// everybody is the address of all targets.
+var everybody = aoe.Addr{Major: aoe.WildMajor, Minor: aoe.WildMinor}
+
+// Interfaces returns the names of the Ethernet interfaces that are up.
+func Interfaces() ([]string, error) {
+	all, err := net.Interfaces()
+	if err != nil {
+		return nil, fmt.Errorf("listing the interfaces: %w", err)
+	}
+	var names []string
+	for _, i := range all {
+		if i.Flags&net.FlagUp != 0 && i.Flags&net.FlagLoopback == 0 && len(i.HardwareAddr) == 6 {
+			names = append(names, i.Name)
+		}
+	}
+	return names, nil
+}
+
+// Discover asks on each interface who is there, for the time wait (0: 500 ms), and returns the answers ordered by address, interface
+// and MAC: a target that is reached in several ways is there several times. No interfaces means all that are up. What failed
+// on single interfaces comes as an error beside what the others found.
+func Discover(ctx context.Context, interfaces []string, wait time.Duration) ([]Target, error) {
+	if len(interfaces) == 0 {
+		var err error
+		if interfaces, err = Interfaces(); err != nil {
+			return nil, err
+		}
+		if len(interfaces) == 0 {
+			return nil, errors.New("no Ethernet interface is up")
+		}
+	}
+	if wait <= 0 {
+		wait = 2 * askAgain
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var wg sync.WaitGroup
+	found := make([][]Target, len(interfaces))
+	errs := make([]error, len(interfaces))
+	for i, name := range interfaces {
+		// Opened by the caller's own thread: that is the one whose network namespace counts.
+		l, err := packet.Open(name, packet.Options{})
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			err := search(ctx, l, everybody, func(t Target) bool { found[i] = append(found[i], t); return true })
+			errs[i] = errors.Join(err, l.Close())
+		}()
+	}
+	wg.Wait()
+	all := slices.Concat(found...)
+	slices.SortFunc(all, func(a, b Target) int {
+		switch {
+		case a.Addr != b.Addr:
+			return int(a.Addr.Key()) - int(b.Addr.Key())
+		case a.Interface != b.Interface:
+			return slices.Compare([]byte(a.Interface), []byte(b.Interface))
+		}
+		return slices.Compare(a.MAC[:], b.MAC[:])
+	})
+	return all, errors.Join(errs...)
+}
+
+// find looks for one target.
+func find(ctx context.Context, l link.Link, addr aoe.Addr, wait time.Duration) (Target, error) {
+	if wait <= 0 {
+		wait = defaultWait
+	}
+	short, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	var t Target
+	got := false
+	if err := search(short, l, addr, func(x Target) bool { t, got = x, true; return false }); err != nil {
+		return t, err
+	}
+	if err := ctx.Err(); err != nil && !got {
+		return t, err
+	}
+	if !got {
+		return t, fmt.Errorf("%v on %s: %w", addr, l.Info().Name, ErrNotFound)
+	}
+	return t, nil
+}
+
+// search asks for addr until ctx ends or each says that it has enough (false). Each target is reported once.
+func search(ctx context.Context, l link.Link, addr aoe.Addr, each func(Target) bool) error {
+	info := l.Info()
+	tag := ownTag | rand.Uint32()>>1
+	q := make([]byte, aoe.MinFrame)
+	h := aoe.Header{Dst: aoe.Broadcast, Src: info.MAC, Version: aoe.Version, Addr: addr, Cmd: aoe.CmdConfig, Tag: tag}
+	if _, err := h.Encode(q); err != nil {
+		return err
+	}
+	conf := aoe.Config{Version: aoe.Version, Op: aoe.ConfigRead}
+	if _, err := conf.Encode(q); err != nil {
+		return err
+	}
+	type way struct {
+		addr aoe.Addr
+		mac  aoe.MAC
+	}
+	seen := map[way]bool{}
+	var frames [64]link.Frame
+	fds := []unix.PollFd{{Fd: int32(l.FD()), Events: unix.POLLIN}}
+	for next := time.Now(); ctx.Err() == nil; {
+		if now := time.Now(); !now.Before(next) {
+			if err := l.Inject(q); err != nil && !errors.Is(err, link.ErrFull) {
+				return fmt.Errorf("asking on %s: %w", info.Name, err)
+			}
+			next = now.Add(askAgain)
+		}
+		wait := time.Until(next)
+		if end, ok := ctx.Deadline(); ok {
+			wait = min(wait, time.Until(end))
+		}
+		if !l.Pending() {
+			// In short steps, so that a cancelled ctx is noticed.
+			if _, err := sys.Poll(fds, int64(max(min(wait, 20*time.Millisecond), 0))); err != nil {
+				return fmt.Errorf("waiting on %s: %w", info.Name, err)
+			}
+		}
+		n := l.Recv(frames[:])
+		more := true
+		for i := 0; i < n && more; i++ {
+			t, ok := answer(frames[i].Data, tag, info)
+			if w := (way{t.Addr, t.MAC}); ok && addr.Match(t.Addr) && !seen[w] {
+				seen[w] = true
+				more = each(t)
+			}
+		}
+		if n > 0 {
+			l.Release()
+		}
+		if !more {
+			return nil
+		}
+	}
+	return nil
+}
+
+// answer reads a config reply to our query, or an announcement. vblade announces with version 0, which is let pass there.
+func answer(f []byte, tag uint32, info link.Info) (Target, bool) {
+	if !aoe.IsAoE(f) {
+		return Target{}, false
+	}
+	h, err := aoe.DecodeHeader(f)
+	if err != nil || h.Flags != aoe.FlagResponse || h.Cmd != aoe.CmdConfig || h.Addr.Wild() || h.Src == info.MAC ||
+		h.Tag != tag && h.Tag != 0 || h.Version != aoe.Version && (h.Version != 0 || h.Tag != 0) {
+		return Target{}, false
+	}
+	c, err := aoe.DecodeConfig(f)
+	if errors.Is(err, aoe.ErrShort) {
+		return Target{}, false
+	}
+	t := Target{Addr: h.Addr, MAC: h.Src, Interface: info.Name, MTU: info.MTU, Sectors: int(c.Sectors),
+		BufferCount: int(c.BufferCount), Firmware: c.Firmware, Config: slices.Clone(c.String)}
+	if t.Sectors == 0 {
+		t.Sectors = 2
+	}
+	return t, true
+}

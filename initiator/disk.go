@@ -1,0 +1,225 @@
+package initiator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"goaoe/aoe"
+	"goaoe/ata"
+	"goaoe/internal/link"
+	"goaoe/internal/link/packet"
+)
+
+// SectorSize is the unit of a disk in bytes: offsets and lengths must be multiples of it.
+const SectorSize = aoe.SectorSize
+
+// Disk is a target's disk. Its methods may be called by several goroutines at a time.
+type Disk struct {
+	c       *conn
+	id      ata.Identity
+	sectors int // per frame
+}
+
+var (
+	_ io.ReaderAt = (*Disk)(nil)
+	_ io.WriterAt = (*Disk)(nil)
+)
+
+// Open finds the target on the interface, identifies its disk and returns it. ctx covers the opening only. It fails with
+// ErrNotFound when nothing answers within Options.Wait.
+func Open(ctx context.Context, iface string, addr aoe.Addr, o Options) (*Disk, error) {
+	l, err := packet.Open(iface, packet.Options{})
+	if err != nil {
+		return nil, err
+	}
+	d, err := open(ctx, l, addr, o)
+	if err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
+	return d, nil
+}
+
+// open opens a disk over a link, which belongs to the disk if it succeeds.
+func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, error) {
+	if addr.Wild() {
+		return nil, fmt.Errorf("%v: an exact address is needed", addr)
+	}
+	t, err := find(ctx, l, addr, o.Wait)
+	if err != nil {
+		return nil, err
+	}
+	c, err := newConn(l, t, o)
+	if err != nil {
+		return nil, err
+	}
+	d := &Disk{c: c, sectors: t.Payload()}
+	if o.Sectors > 0 {
+		d.sectors = min(o.Sectors, d.sectors)
+	}
+	if err := d.identify(ctx); err != nil {
+		c.mu.Lock()
+		c.closed = true
+		c.wake.Signal()
+		c.mu.Unlock()
+		<-c.over
+		_ = c.wake.Close()
+		return nil, fmt.Errorf("%v: %w", t, err)
+	}
+	return d, nil
+}
+
+// identify reads what the disk says of itself.
+func (d *Disk) identify(ctx context.Context) error {
+	var b [SectorSize]byte
+	regs := aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
+	if _, err := d.command(ctx, regs, b[:]); err != nil {
+		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
+	}
+	id, err := ata.ParseIdentify(b[:])
+	if err != nil {
+		return err
+	}
+	d.id = id
+	return nil
+}
+
+// command runs one command without a range.
+func (d *Disk) command(ctx context.Context, regs aoe.ATA, into []byte) (aoe.ATA, error) {
+	o := &op{done: make(chan struct{}), pending: 1}
+	var back aoe.ATA
+	defer context.AfterFunc(ctx, d.c.nudge)()
+	err := d.c.begin(ctx, o, regs, false, 0, 0, nil, into, &back)
+	return back, d.wait(ctx, o, err)
+}
+
+// wait waits for what o has begun. One is taken off its count for the caller's own hold on it.
+func (d *Disk) wait(ctx context.Context, o *op, begun error) error {
+	d.c.mu.Lock()
+	if begun != nil && o.err == nil {
+		o.err = begun
+	}
+	if o.pending--; o.pending == 0 {
+		close(o.done)
+	}
+	d.c.mu.Unlock()
+	select {
+	case <-o.done:
+	case <-ctx.Done():
+		d.c.abandon(o, ctx.Err())
+		return ctx.Err()
+	}
+	return o.err
+}
+
+// Target returns what the target tells of itself.
+func (d *Disk) Target() Target { return d.c.target }
+
+// Identity returns what the disk tells of itself.
+func (d *Disk) Identity() ata.Identity { return d.id }
+
+// Size is the size in bytes.
+func (d *Disk) Size() int64 { return int64(d.id.Sectors) * SectorSize }
+
+// FrameSectors is how many sectors one request carries.
+func (d *Disk) FrameSectors() int { return d.sectors }
+
+// Stats returns the counters.
+func (d *Disk) Stats() Stats {
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	return d.c.stats
+}
+
+// ReadAt reads len(p) bytes at off: both multiples of SectorSize. It implements io.ReaderAt.
+func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
+	return d.ReadAtContext(context.Background(), p, off)
+}
+
+// ReadAtContext is ReadAt until ctx ends. After an error p may be filled in part.
+func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
+	return d.transfer(ctx, p, off, false)
+}
+
+// WriteAt writes p at off: both multiples of SectorSize. When it returns without an error the target has said that the
+// data is written; whether that means stable storage is the target's matter, see Flush. It implements io.WriterAt.
+func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
+	return d.WriteAtContext(context.Background(), p, off)
+}
+
+// WriteAtContext is WriteAt until ctx ends. After an error any of the sectors may hold old or new data.
+func (d *Disk) WriteAtContext(ctx context.Context, p []byte, off int64) (int, error) {
+	return d.transfer(ctx, p, off, true)
+}
+
+func (d *Disk) transfer(ctx context.Context, p []byte, off int64, write bool) (int, error) {
+	verb := "reading"
+	if write {
+		verb = "writing"
+	}
+	if off < 0 || off%SectorSize != 0 || len(p)%SectorSize != 0 {
+		return 0, fmt.Errorf("%v: %s %d bytes at %d: both must be multiples of %d", d.c.target.Addr, verb, len(p), off, SectorSize)
+	}
+	n := len(p)
+	if off > d.Size() || int64(n) > d.Size()-off {
+		if !write && off <= d.Size() {
+			n, err := d.transfer(ctx, p[:d.Size()-off], off, false)
+			if err == nil {
+				err = io.EOF
+			}
+			return n, err
+		}
+		return 0, fmt.Errorf("%v: %s %d bytes at %d of %d: %w", d.c.target.Addr, verb, n, off, d.Size(), ErrRange)
+	}
+	o := &op{done: make(chan struct{}), pending: 1}
+	defer context.AfterFunc(ctx, d.c.nudge)()
+	var err error
+	for at := 0; at < n && err == nil; {
+		size := min(n-at, d.sectors*SectorSize)
+		lba := uint64(off+int64(at)) / SectorSize
+		err = d.part(ctx, o, p[at:at+size:at+size], lba, write)
+		at += size
+	}
+	if err = d.wait(ctx, o, err); err != nil {
+		return 0, fmt.Errorf("%v: %s %d bytes at %d: %w", d.c.target.Addr, verb, n, off, err)
+	}
+	return n, nil
+}
+
+// part begins the transfer of one frame's worth.
+func (d *Disk) part(ctx context.Context, o *op, p []byte, lba uint64, write bool) error {
+	count := len(p) / SectorSize
+	regs := aoe.ATA{Flags: aoe.ATAExtended, Count: uint8(count), Command: ata.OpReadExt}
+	if write {
+		regs.Flags |= aoe.ATAWrite
+		regs.Command = ata.OpWriteExt
+	}
+	if d.id.LBA48 {
+		ata.PutLBA48(&regs.LBA, lba)
+	} else {
+		regs.Flags &^= aoe.ATAExtended
+		regs.Command &^= ata.OpReadExt &^ ata.OpRead
+		regs.LBA[3] = 0xe0
+		ata.PutLBA28(&regs.LBA, lba)
+	}
+	if write {
+		return d.c.begin(ctx, o, regs, true, lba, lba+uint64(count), p, nil, nil)
+	}
+	return d.c.begin(ctx, o, regs, false, lba, lba+uint64(count), nil, p, nil)
+}
+
+// Flush has the target bring everything that it has answered to stable storage.
+func (d *Disk) Flush(ctx context.Context) error {
+	_, err := d.command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil)
+	if errors.Is(err, ErrRefused) {
+		_, err = d.command(ctx, aoe.ATA{Command: ata.OpFlush}, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("%v: flush: %w", d.c.target.Addr, err)
+	}
+	return nil
+}
+
+// Close ends the use of the disk. What is under way fails with ErrClosed.
+func (d *Disk) Close() error { return d.c.close() }
