@@ -33,6 +33,7 @@ type Env struct {
 func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newCheckCmd,
+		newDiscoverCmd,
 		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
