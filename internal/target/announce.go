@@ -1,8 +1,6 @@
 package target
 
 import (
-	"slices"
-
 	"goaoe/aoe"
 )
 
@@ -35,35 +33,4 @@ func (e *Export) AnnounceTo(buf []aoe.MAC) []aoe.MAC {
 		return append(buf, members...)
 	}
 	return append(buf, aoe.Broadcast)
-}
-
-// ProbeTag is set in the tag of a Probe, so that drivers on the same machine ignore the answer.
-const ProbeTag = 0x80000000
-
-// Probe writes a query for the export's own address, to be sent before the first announcement: an answer that does not come from one of
-// our interfaces means that another target has the address too, which initiators would take for a second path to the same
-// disk and lose data by. random goes into the tag. The frame's length is returned, 0 when buf is shorter than 60 bytes.
-func (e *Export) Probe(in *Ingress, random uint32, buf []byte) int {
-	if len(buf) < aoe.MinFrame {
-		return 0
-	}
-	h := aoe.Header{
-		Dst: aoe.Broadcast, Src: in.MAC, Version: aoe.Version, Addr: e.addr, Cmd: aoe.CmdConfig, Tag: ProbeTag | random,
-	}
-	clear(buf[:aoe.MinFrame])
-	_, _ = h.Encode(buf)
-	return aoe.MinFrame
-}
-
-// AnswersProbe tells whether a received frame is another target's: a reply or announcement of a config query under the export's address
-// from a MAC that is not in ours.
-func (e *Export) AnswersProbe(frame []byte, ours []aoe.MAC) (src aoe.MAC, ok bool) {
-	if !aoe.IsAoE(frame) {
-		return aoe.MAC{}, false
-	}
-	h, err := aoe.DecodeHeader(frame)
-	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Cmd != aoe.CmdConfig || h.Addr != e.addr {
-		return aoe.MAC{}, false
-	}
-	return h.Src, !slices.Contains(ours, h.Src)
 }

@@ -298,33 +298,3 @@ func TestAnnouncementLong(t *testing.T) {
 		t.Errorf("%d bytes into 100", n)
 	}
 }
-
-func TestProbe(t *testing.T) {
-	r := newRig(t, nil)
-	b := bytes.Repeat([]byte{dirty}, 80)
-	n := r.e.Probe(r.in, 0x1234, b)
-	h, err := aoe.DecodeHeader(b[:n])
-	want := aoe.Header{Dst: aoe.Broadcast, Src: macT, Version: 1, Addr: own, Cmd: aoe.CmdConfig, Tag: 0x80001234}
-	if err != nil || n != 60 || h != want || !bytes.Equal(b[24:60], make([]byte, 36)) || b[60] != dirty {
-		t.Errorf("%d bytes, %v: %x", n, err, b)
-	}
-	if r.e.Probe(r.in, 1, make([]byte, 59)) != 0 {
-		t.Error("59 bytes of buffer")
-	}
-	// Another target at the same address answers it; we ourselves, on another interface, are not another.
-	twin := newRig(t, nil)
-	twin.in = &Ingress{MAC: macD, MTU: 1500}
-	reply := twin.one(b[:n])
-	if src, ok := r.e.AnswersProbe(reply, []aoe.MAC{macT}); !ok || src != macD {
-		t.Errorf("%v, %v", src, ok)
-	}
-	if _, ok := r.e.AnswersProbe(reply, []aoe.MAC{macT, macD}); ok {
-		t.Error("our own interface is taken for another target")
-	}
-	for name, f := range map[string][]byte{"request": configFrame(0, ""), "short": reply[:20], "other address": to(aoe.Addr{Major: 5, Minor: 5})(bytes.Clone(reply)),
-		"ata": set(19, 0)(bytes.Clone(reply)), "other type": set(12, 1)(bytes.Clone(reply))} {
-		if _, ok := r.e.AnswersProbe(f, nil); ok {
-			t.Errorf("%s is taken for an answer", name)
-		}
-	}
-}
