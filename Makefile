@@ -1,7 +1,7 @@
 # make build   bin/goaoe, static
 # make run     builds it and shows it at work: no hardware, no configuration
 # make test    installs what the tests need and runs them all (test/run says which, and takes arguments)
-# make bench   side by side with vblade and fio; prints a table and writes it to bench/out
+# make bench   side by side with vblade and fio; prints a table and writes it to out/bench (root; BENCHFLAGS=-h tells the flags)
 # make fmt     formats the source
 # make lint    go vet, and golangci-lint where it is installed
 
@@ -19,7 +19,7 @@ test:
 	test/run
 
 bench: build
-	bench/run
+	go run ./bench $(BENCHFLAGS)
 
 fmt:
 	gofmt -w $$(git ls-files '*.go')
@@ -29,4 +29,4 @@ lint:
 	if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 clean:
-	rm -rf bin bench/out
+	rm -rf bin out/bench

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"goaoe/aoe"
+	"goaoe/internal/loadgen"
+)
+
+// sample is what one repetition of one contestant gave. Times are in microseconds.
+type sample struct {
+	PerSecond   float64 `json:"per_second"`
+	P50         float64 `json:"p50_us"`
+	P999        float64 `json:"p99_9_us"`
+	TargetCPU   float64 `json:"target_cpu_us_per_request,omitempty"`
+	Requests    uint64  `json:"requests,omitempty"`
+	Retransmits uint64  `json:"retransmits,omitempty"`
+	Errors      uint64  `json:"errors,omitempty"`
+	Mismatches  uint64  `json:"mismatches,omitempty"`
+	Void        string  `json:"void,omitempty"` // why the figures must not be used
+}
+
+// bench is one run of the program.
+type bench struct {
+	timing
+	image    string // the stamped image
+	fioImage string // for fio's writes, which would destroy the stamps: made in the same way
+	size     int64
+	state    string // a directory for the state of targets
+	logs     string
+	programs map[string]string // by kind
+	targetOn int               // CPU, -1 any
+	clientOn int
+	say      func(format string, args ...any)
+}
+
+// row measures one row: all contestants in turn, again and again, so that what disturbs the machine meets all of them.
+func (b *bench) row(ctx context.Context, r row) (outcome, error) {
+	o := outcome{ID: r.id, Title: r.title, MTU: r.mtu, row: r}
+	for _, c := range r.contestants {
+		o.Entries = append(o.Entries, entry{Name: c.name})
+	}
+	if r.cached {
+		if err := loadgen.Check(b.image); err != nil {
+			return o, err
+		}
+	}
+	undo, err := wire(r.mtu)
+	if err != nil {
+		return o, err
+	}
+	defer undo()
+	o.BusyBefore = busy(500 * time.Millisecond)
+	for rep := range b.reps {
+		for i, c := range r.contestants {
+			if err := ctx.Err(); err != nil {
+				return o, err
+			}
+			s := b.once(ctx, r, c, fmt.Sprintf("%s-%d-%d", r.id, i, rep))
+			b.say("  %s %s %d/%d: %.0f/s, p50 %.1f us %s\n", r.id, c.name, rep+1, b.reps, s.PerSecond, s.P50, s.Void)
+			o.Entries[i].Samples = append(o.Entries[i].Samples, s)
+		}
+	}
+	if r.checkImage {
+		if err := loadgen.Check(b.image); err != nil {
+			o.Void = "after the writes: " + err.Error()
+		}
+	}
+	return o, ctx.Err()
+}
+
+// once runs one contestant once.
+func (b *bench) once(ctx context.Context, r row, c contestant, id string) sample {
+	if c.kind == fio {
+		s, err := b.fio(ctx, r, c)
+		if err != nil {
+			s.Void = err.Error()
+		}
+		return s
+	}
+	state := filepath.Join(b.state, id)
+	p, err := start(b.targetOn, filepath.Join(b.logs, id+"-"+c.kind+".log"), argv(b.programs[c.kind], c.args, b.image, state))
+	if err != nil {
+		return sample{Void: err.Error()}
+	}
+	defer p.stop()
+	w := r.work
+	w.Interface, w.Addr = clientIf, aoe.Addr{Major: 0, Minor: 1}
+	w.Warmup, w.Duration = b.warmup, b.duration
+	w.CPU, w.TargetPID = b.clientOn, p.cmd.Process.Pid
+	w.Timeout = time.Second // a slow answer is none that was lost
+	w.Seed = uint64(time.Now().UnixNano())
+	res, err := loadgen.Run(ctx, w)
+	if gone := p.gone(); gone != nil {
+		return sample{Void: gone.Error()}
+	}
+	if err != nil {
+		return sample{Void: err.Error()}
+	}
+	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), Requests: res.Requests,
+		Retransmits: res.Retransmits, Errors: res.Errors, Mismatches: res.Mismatches, Void: res.Bad()}
+}
+
+func us(d time.Duration) float64 { return float64(d) / 1e3 }
+
+// describe tells the command of a contestant as a user would type it.
+func describe(c contestant) string {
+	if c.kind == fio {
+		return strings.Join(fioArgs(c, "IMAGE", timing{duration: 3 * time.Second}), " ")
+	}
+	return strings.Join(argv(c.kind, c.args, "IMAGE", "DIR"), " ")
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// wire makes the pair of interfaces for one row; undo removes it.
+func wire(mtu int) (undo func(), err error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = targetIf, mtu, []byte{2, 0, 0, 0xbe, 0, 1}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: clientIf, PeerMTU: uint32(mtu), PeerHardwareAddr: []byte{2, 0, 0, 0xbe, 0, 2}}
+	if err := netlink.LinkAdd(pair); err != nil {
+		return nil, fmt.Errorf("making the veth pair %s-%s: %w", targetIf, clientIf, err)
+	}
+	undo = func() { _ = netlink.LinkDel(pair) } // the namespace ends soon anyway
+	for _, name := range []string{targetIf, clientIf} {
+		// A kernel without IPv6 has no such file, and then nothing sends.
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
+		l, err := netlink.LinkByName(name)
+		if err == nil {
+			err = netlink.LinkSetUp(l)
+		}
+		if err != nil {
+			undo()
+			return nil, fmt.Errorf("taking up %s: %w", name, err)
+		}
+	}
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		l, err := netlink.LinkByName(targetIf)
+		if err == nil && l.Attrs().OperState == netlink.OperUp {
+			return undo, nil
+		}
+		if time.Now().After(end) {
+			undo()
+			return nil, fmt.Errorf("interface %s has no carrier after five seconds", targetIf)
+		}
+	}
+}
+
+// onCPU runs f with the calling thread, which must be locked, on one CPU: programs that f starts inherit it. A negative cpu
+// changes nothing.
+func onCPU(cpu int, f func() error) error {
+	if cpu < 0 {
+		return f()
+	}
+	var old, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return err
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("running on CPU %d: %w", cpu, err)
+	}
+	err := f()
+	return errors.Join(err, unix.SchedSetaffinity(0, &old))
+}
+
+// process is a target that runs.
+type process struct {
+	cmd  *exec.Cmd
+	what string
+	log  string // file with what it says
+	done chan struct{}
+}
+
+// start starts a target on a CPU, with its output in the file log.
+func start(cpu int, log string, argv []string) (*process, error) {
+	f, err := os.Create(log)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr = f, f
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive us
+	if err := onCPU(cpu, cmd.Start); err != nil {
+		return nil, fmt.Errorf("starting %s: %w", argv[0], err)
+	}
+	p := &process{cmd: cmd, what: filepath.Base(argv[0]), log: log, done: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how it ended is asked from ProcessState
+		close(p.done)
+	}()
+	return p, nil
+}
+
+// gone is an error when the process ended by itself.
+func (p *process) gone() error {
+	select {
+	case <-p.done:
+		b, _ := os.ReadFile(p.log)
+		return fmt.Errorf("%s ended by itself (%v); the end of its output: %s", p.what, p.cmd.ProcessState, tail(b, 300))
+	default:
+		return nil
+	}
+}
+
+// stop ends the process.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // fails when it is gone, which is fine
+	select {
+	case <-p.done:
+	case <-time.After(5 * time.Second):
+		_ = p.cmd.Process.Kill()
+		<-p.done
+	}
+}
+
+// tail returns the last n bytes in one line.
+func tail(b []byte, n int) string {
+	b = bytes.TrimSpace(b)
+	b = b[max(0, len(b)-n):]
+	return strings.Join(strings.Fields(string(b)), " ")
+}
+
+// argv replaces the placeholders.
+func argv(program string, args []string, image, state string) []string {
+	out := []string{program}
+	for _, a := range args {
+		switch a {
+		case "%image":
+			a = image
+		case "%state":
+			a = state
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// busy measures for d how many CPUs are in use.
+func busy(d time.Duration) float64 {
+	read := func() (used, all float64) {
+		b, err := os.ReadFile("/proc/stat")
+		if err != nil {
+			return 0, 0
+		}
+		line, _, _ := strings.Cut(string(b), "\n")
+		for i, s := range strings.Fields(line)[1:] {
+			var v float64
+			fmt.Sscan(s, &v)
+			if i >= 8 { // guest times are in user time already
+				break
+			}
+			if all += v; i != 3 && i != 4 { // idle, iowait
+				used += v
+			}
+		}
+		return used, all
+	}
+	u0, a0 := read()
+	time.Sleep(d)
+	u1, a1 := read()
+	if a1 <= a0 {
+		return 0
+	}
+	return (u1 - u0) / (a1 - a0) * float64(onlineCPUs())
+}
+
+// onlineCPUs counts the CPUs of the machine.
+func onlineCPUs() int {
+	b, _ := os.ReadFile("/proc/stat")
+	return max(strings.Count(string(b), "\ncpu"), 1)
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"time"
+
+	"goaoe/internal/loadgen"
+)
+
+// Kinds of contestants.
+const (
+	goaoe  = "goaoe"
+	vblade = "vblade"
+	fio    = "fio"
+)
+
+// contestant is one program with its arguments. In args %image is the image, %state a directory for state.
+type contestant struct {
+	name string // as in the table, unique in its row
+	kind string
+	args []string // of fio: those besides what every run has
+}
+
+// goal is what the first contestant of a row must reach against another.
+type goal struct {
+	peer   string
+	factor float64
+}
+
+// row is one line of the table: the same work done by several contestants in turn.
+type row struct {
+	id, title   string
+	mtu         int
+	work        loadgen.Config
+	cached      bool // the image is read through before, so that it is in the page cache
+	latency     bool // the goals compare median latencies (peer's by ours), not rates
+	checkImage  bool // afterwards every sector of the image must have its stamp
+	contestants []contestant
+	goals       []goal
+}
+
+// target is the interface of the targets, client that of the load generator.
+const (
+	targetIf = "t0"
+	clientIf = "h0"
+)
+
+// export is the command line of a target in vblade's form.
+func export(flags ...string) []string {
+	return append(append([]string{}, flags...), "0", "1", targetIf, "%image")
+}
+
+// goaoeExport is the same for goaoe.
+func goaoeExport(flags ...string) []string {
+	return append([]string{"export", "--state-dir", "%state", "--log-level", "warn"}, export(flags...)...)
+}
+
+// rows are all rows. Those with the page cache let goaoe acknowledge writes early as vblade without -s does; the direct ones
+// are durable on both sides.
+func rows() []row {
+	reads4k := loadgen.Config{Depth: 32, Sectors: 8}
+	writes4k := loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}
+	one := loadgen.Config{Depth: 1, Sectors: 8}
+	return []row{
+		{
+			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: reads4k, cached: true,
+			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			goals:       []goal{{"vblade", 1.25}},
+		},
+		{
+			id: "b", title: "1 KiB random reads, depth 64, page cache", mtu: 1500, work: loadgen.Config{Depth: 64, Sectors: 2}, cached: true,
+			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			goals:       []goal{{"vblade", 1.3}},
+		},
+		{
+			id: "c", title: "4 KiB random reads, depth 32, direct", mtu: 9000, work: reads4k,
+			contestants: []contestant{{"goaoe -d", goaoe, goaoeExport("-d")}, {"vblade -d", vblade, export("-d")},
+				{"fio", fio, []string{"--rw=randread", "--bs=4k", "--iodepth=32"}}},
+			goals: []goal{{"fio", 0.8}, {"vblade -d", 6}},
+		},
+		{
+			id: "d", title: "4 KiB random writes, depth 32, direct, durable", mtu: 9000, work: writes4k, checkImage: true,
+			contestants: []contestant{{"goaoe -d", goaoe, goaoeExport("-d")}, {"vblade -d -s", vblade, export("-d", "-s")},
+				{"fio", fio, []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--sync=dsync"}}},
+			goals: []goal{{"fio", 0.8}, {"vblade -d -s", 4}},
+		},
+		{
+			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: one, cached: true, latency: true,
+			contestants: []contestant{{"goaoe --busy-poll 100us", goaoe, goaoeExport("--write-cache", "--busy-poll", "100us")},
+				{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			goals: []goal{{"vblade", 2}},
+		},
+		{
+			id: "f", title: "4 KiB random reads, depth 32, memory (no storage; the data is not compared)", mtu: 9000,
+			work: loadgen.Config{Depth: 32, Sectors: 8, NoVerify: true},
+			contestants: []contestant{{"goaoe mem:1G", goaoe,
+				[]string{"serve", "--state-dir", "%state", "--log-level", "warn", "-i", targetIf, "e0.1=mem:1G"}}},
+		},
+	}
+}
+
+// timing says how long and how often.
+type timing struct {
+	reps             int
+	warmup, duration time.Duration
+}
+
+func normal() timing {
+	return timing{reps: 5, warmup: 500 * time.Millisecond, duration: 3 * time.Second}
+}
+func quick() timing {
+	return timing{reps: 3, warmup: 200 * time.Millisecond, duration: time.Second}
+}
