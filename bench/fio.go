@@ -30,7 +30,7 @@ func (b *bench) fio(ctx context.Context, r row, c contestant) (sample, error) {
 	var out, bad bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &bad
 	if err := cmd.Run(); err != nil {
-		return sample{}, fmt.Errorf("fio: %w: %s", err, tail(append(bad.Bytes(), out.Bytes()...), 300))
+		return sample{}, fmt.Errorf("fio: %w: %s", err, tail(append(bad.Bytes(), out.Bytes()...)))
 	}
 	return parseFio(out.String())
 }
@@ -53,13 +53,13 @@ func parseFio(out string) (sample, error) {
 	}
 	at := strings.IndexByte(out, '{')
 	if at < 0 {
-		return sample{}, errors.New("fio printed no JSON: " + tail([]byte(out), 300))
+		return sample{}, errors.New("fio printed no JSON: " + tail([]byte(out)))
 	}
 	if err := json.NewDecoder(strings.NewReader(out[at:])).Decode(&v); err != nil {
 		return sample{}, fmt.Errorf("fio's JSON: %w", err)
 	}
 	if len(v.Jobs) != 1 || v.Jobs[0].Error != 0 {
-		return sample{}, errors.New("fio's job failed: " + tail([]byte(out), 300))
+		return sample{}, errors.New("fio's job failed: " + tail([]byte(out)))
 	}
 	h := v.Jobs[0].Read
 	if h.N == 0 {

@@ -185,7 +185,7 @@ func (o *options) bench(ctx context.Context, chosen []row, programs map[string]s
 	if b.state, err = os.MkdirTemp("", "goaoe-bench-"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(b.state)
+	defer func() { _ = os.RemoveAll(b.state) }() // temporary anyway
 	defer b.remove()
 	if err := b.images(o.dir, chosen); err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -80,7 +81,7 @@ func start(cpu int, log string, argv []string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // the child has its own
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = f, f
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive us
@@ -100,7 +101,7 @@ func (p *process) gone() error {
 	select {
 	case <-p.done:
 		b, _ := os.ReadFile(p.log)
-		return fmt.Errorf("%s ended by itself (%v); the end of its output: %s", p.what, p.cmd.ProcessState, tail(b, 300))
+		return fmt.Errorf("%s ended by itself (%v); the end of its output: %s", p.what, p.cmd.ProcessState, tail(b))
 	default:
 		return nil
 	}
@@ -117,10 +118,10 @@ func (p *process) stop() {
 	}
 }
 
-// tail returns the last n bytes in one line.
-func tail(b []byte, n int) string {
+// tail returns the last 300 bytes in one line.
+func tail(b []byte) string {
 	b = bytes.TrimSpace(b)
-	b = b[max(0, len(b)-n):]
+	b = b[max(0, len(b)-300):]
 	return strings.Join(strings.Fields(string(b)), " ")
 }
 
@@ -148,9 +149,8 @@ func busy(d time.Duration) float64 {
 		}
 		line, _, _ := strings.Cut(string(b), "\n")
 		for i, s := range strings.Fields(line)[1:] {
-			var v float64
-			fmt.Sscan(s, &v)
-			if i >= 8 { // guest times are in user time already
+			v, err := strconv.ParseFloat(s, 64)
+			if err != nil || i >= 8 { // guest times are in user time already
 				break
 			}
 			if all += v; i != 3 && i != 4 { // idle, iowait

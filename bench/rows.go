@@ -68,7 +68,7 @@ func rows() []row {
 		},
 		{
 			id: "b", title: "1 KiB random reads, depth 64, page cache", mtu: 1500, work: loadgen.Config{Depth: 64, Sectors: 2}, cached: true,
-			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export("-b", "64")}},
 			goals:       []goal{{"vblade", 1.3}},
 		},
 		{

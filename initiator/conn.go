@@ -38,8 +38,7 @@ type exchange struct {
 	write       bool
 	start, end  uint64 // sectors
 	into        []byte // where a read's data goes; nil when the caller has gone
-	regs        *aoe.ATA
-	op          *op // nil when the caller has gone
+	op          *op    // nil when the caller has gone
 	sent        time.Time
 	begun       time.Time
 	tries       int
@@ -103,7 +102,7 @@ func (c *conn) nudge() {
 
 // begin starts one exchange for o: it waits until the window has room and no overlapping request is under way. The
 // registers' opcode and address are set by the caller; data is copied, into is filled before o is done.
-func (c *conn) begin(ctx context.Context, o *op, regs aoe.ATA, write bool, start, end uint64, data, into []byte, back *aoe.ATA) error {
+func (c *conn) begin(ctx context.Context, o *op, regs aoe.ATA, write bool, start, end uint64, data, into []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for !c.closed && c.failed == nil && ctx.Err() == nil && (c.inflight >= c.window || c.conflict(write, start, end)) {
@@ -133,7 +132,7 @@ func (c *conn) begin(ctx context.Context, o *op, regs aoe.ATA, write bool, start
 	copy(s.frame[aoe.ATALen:], data)
 	s.frame = s.frame[:aoe.Pad(s.frame, n)]
 	s.busy, s.first, s.last, s.write = true, gen, gen, write
-	s.start, s.end, s.into, s.regs, s.op = start, end, into, back, o
+	s.start, s.end, s.into, s.op = start, end, into, o
 	s.begun, s.tries = time.Now(), 0
 	s.sent = s.begun
 	c.inflight++
@@ -188,7 +187,7 @@ func (c *conn) abandon(o *op, err error) {
 	for i := range c.slots {
 		s := &c.slots[i]
 		if s.busy && s.op == o {
-			s.op, s.into, s.regs = nil, nil, nil
+			s.op, s.into = nil, nil
 		}
 	}
 	o.err = err
@@ -274,9 +273,6 @@ func (c *conn) receive(f []byte, now time.Time) {
 		c.resting = append(c.resting, quiet{s.start, s.end, now.Add(c.rtt.timeout(0))})
 		time.AfterFunc(c.rtt.timeout(0)+time.Millisecond, c.nudge)
 	}
-	if s.regs != nil {
-		*s.regs = regs
-	}
 	c.stats.Requests++
 	if c.grown++; c.window < c.limit && c.grown >= c.window/2 {
 		c.window++
@@ -288,7 +284,7 @@ func (c *conn) receive(f []byte, now time.Time) {
 // finish frees an exchange and tells its caller.
 func (c *conn) finish(s *exchange, fault error) {
 	o := s.op
-	s.busy, s.op, s.into, s.regs = false, nil, nil, nil
+	s.busy, s.op, s.into = false, nil, nil
 	c.inflight--
 	c.room.Broadcast()
 	if o == nil {

@@ -74,7 +74,7 @@ func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, er
 func (d *Disk) identify(ctx context.Context) error {
 	var b [SectorSize]byte
 	regs := aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
-	if _, err := d.command(ctx, regs, b[:]); err != nil {
+	if err := d.command(ctx, regs, b[:]); err != nil {
 		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
 	}
 	id, err := ata.ParseIdentify(b[:])
@@ -86,12 +86,11 @@ func (d *Disk) identify(ctx context.Context) error {
 }
 
 // command runs one command without a range.
-func (d *Disk) command(ctx context.Context, regs aoe.ATA, into []byte) (aoe.ATA, error) {
+func (d *Disk) command(ctx context.Context, regs aoe.ATA, into []byte) error {
 	o := &op{done: make(chan struct{}), pending: 1}
-	var back aoe.ATA
 	defer context.AfterFunc(ctx, d.c.nudge)()
-	err := d.c.begin(ctx, o, regs, false, 0, 0, nil, into, &back)
-	return back, d.wait(ctx, o, err)
+	err := d.c.begin(ctx, o, regs, false, 0, 0, nil, into)
+	return d.wait(ctx, o, err)
 }
 
 // wait waits for what o has begun. One is taken off its count for the caller's own hold on it.
@@ -204,16 +203,16 @@ func (d *Disk) part(ctx context.Context, o *op, p []byte, lba uint64, write bool
 		ata.PutLBA28(&regs.LBA, lba)
 	}
 	if write {
-		return d.c.begin(ctx, o, regs, true, lba, lba+uint64(count), p, nil, nil)
+		return d.c.begin(ctx, o, regs, true, lba, lba+uint64(count), p, nil)
 	}
-	return d.c.begin(ctx, o, regs, false, lba, lba+uint64(count), nil, p, nil)
+	return d.c.begin(ctx, o, regs, false, lba, lba+uint64(count), nil, p)
 }
 
 // Flush has the target bring everything that it has answered to stable storage.
 func (d *Disk) Flush(ctx context.Context) error {
-	_, err := d.command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil)
+	err := d.command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil)
 	if errors.Is(err, ErrRefused) {
-		_, err = d.command(ctx, aoe.ATA{Command: ata.OpFlush}, nil)
+		err = d.command(ctx, aoe.ATA{Command: ata.OpFlush}, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%v: flush: %w", d.c.target.Addr, err)

@@ -212,7 +212,7 @@ func TestErrors(t *testing.T) {
 	if _, err := d.ReadAt(buf, 7); err == nil {
 		t.Error("an offset of 7 was taken")
 	}
-	if n, err := d.ReadAt(buf, d.Size()-512); n != 512 || err != io.EOF {
+	if n, err := d.ReadAt(buf, d.Size()-512); n != 512 || !errors.Is(err, io.EOF) {
 		t.Errorf("read over the end: %d, %v; want 512, EOF", n, err)
 	}
 	if _, err := d.WriteAt(buf, d.Size()-512); !errors.Is(err, ErrRange) {

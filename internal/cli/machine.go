@@ -170,7 +170,7 @@ func (m machine) open(path string) (object, error) {
 	if x, err := os.OpenFile(path, os.O_RDONLY|unix.O_EXCL, 0); errors.Is(err, unix.EBUSY) {
 		obj.busy = true
 	} else if err == nil {
-		x.Close()
+		_ = x.Close() // only opened to see whether it is in use
 	}
 	return obj, nil
 }

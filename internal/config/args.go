@@ -19,10 +19,7 @@ type Args struct {
 	Settings []string
 }
 
-var (
-	addressForm = regexp.MustCompile(`^[eE]?[0-9]+(\.[0-9]*)?$`)
-	tagForm     = regexp.MustCompile(`^(UUID|LABEL|PARTUUID|PARTLABEL)$`)
-)
+var tagForm = regexp.MustCompile(`^(UUID|LABEL|PARTUUID|PARTLABEL)$`)
 
 // args adds the command line to what was read of the file.
 func (d *decoder) args(a Args) {
@@ -73,7 +70,7 @@ func isPlainFile(source string) bool {
 		return false
 	}
 	tag, _, ok := strings.Cut(source, "=")
-	return !filepath.IsAbs(source) && !(ok && tagForm.MatchString(tag))
+	return !filepath.IsAbs(source) && (!ok || !tagForm.MatchString(tag))
 }
 
 // argSetting adds one KEY=VALUE to the section.

@@ -67,8 +67,6 @@ var Sections = []Section{
 	{"export", "[[export]]", []string{"One target: a file or device and the address it is served under."}},
 }
 
-const usec = 1000
-
 // Keys is the table of all settings, in the order of the reference file.
 var Keys = slices.Concat(globalKeys, logKeys, defaultsKeys, interfaceKeys, hostsKeys, accessKeys, exportKeys)
 

@@ -41,7 +41,7 @@ func readFile(file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	if st, err := f.Stat(); err == nil && st.IsDir() {
 		return nil, errors.New("this is a directory, not a configuration file")
 	}

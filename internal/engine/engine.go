@@ -154,7 +154,7 @@ func New(o Options) (*Engine, error) {
 		l, err := newLane(e, i)
 		if err != nil {
 			for _, l := range e.lanes {
-				l.stop(context.Background())
+				_ = l.stop(context.Background()) // an idle lane stops at once
 			}
 			return nil, err
 		}

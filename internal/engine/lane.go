@@ -91,7 +91,7 @@ func (l *lane) call(fn func(*lane)) error {
 
 // stop drains the lane and ends its thread.
 func (l *lane) stop(ctx context.Context) error {
-	if err := l.call(func(l *lane) { l.stopping = true }); err != nil {
+	if l.call(func(l *lane) { l.stopping = true }) != nil {
 		return nil // it has ended before
 	}
 	select {

@@ -3,7 +3,6 @@ package engine
 import (
 	"fmt"
 
-	"goaoe/aoe"
 	"goaoe/internal/store"
 	"goaoe/internal/sys"
 	"goaoe/internal/target"
@@ -55,9 +54,6 @@ type slot struct {
 	nextFree   *slot
 	part       int // discard: next range
 }
-
-// source returns the request's source address.
-func (s *slot) source() aoe.MAC { return aoe.MAC(s.req[6:12]) }
 
 // pool hands out slots. The most recently used comes first, so that memory that was never needed is never touched.
 //

@@ -126,7 +126,7 @@ func Run(ctx context.Context, c Config) (res Result, err error) {
 		if err != nil {
 			return res, err
 		}
-		defer p.Close()
+		defer func() { _ = p.Close() }() // nothing is lost with it
 		l = p
 	}
 	if n := aoe.PhysicalSectors(l.Info().MTU); c.Sectors > n {

@@ -85,7 +85,7 @@ func Check(path string) error {
 	if err != nil {
 		return fmt.Errorf("image: %w", err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	buf := make([]byte, fillChunk)
 	for lba := uint64(0); ; {
 		n, err := io.ReadFull(f, buf)

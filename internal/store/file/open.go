@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 
@@ -86,7 +87,8 @@ func (s *Store) openDirect() error {
 // explain turns an error of the kernel into one line with a hint.
 func (s *Store) explain(what string, err error) error {
 	hint := ""
-	e, _ := err.(unix.Errno)
+	var e unix.Errno
+	_ = errors.As(err, &e) // stays 0 when it is no error of the kernel
 	switch e {
 	case unix.ENOENT, unix.ENOTDIR:
 		hint = "there is no such file or device; make a sparse file with: truncate -s 10G " + s.path
