@@ -98,10 +98,10 @@ func (l *lane) start(s *slot) {
 func (l *lane) replyView(s *slot, v []byte) {
 	s.state = slotView
 	te := s.exp.te
-	h, d := te.Finish(s.req, s.port.in, s.io, target.OK, 0, false, s.head)
+	h, d := te.Finish(s.req, s.port.in, s.io, target.OK, 0, false, s.buf)
 	te.Stats.Views.Inc()
 	l.count(s)
-	if !l.queueSlot(s, s.head[:h], v[:d]) {
+	if !l.queueSlot(s, s.buf[:h], v[:d]) {
 		s.port.st.Drops[stats.DropSend].Inc()
 		l.release(s)
 	}
@@ -192,11 +192,11 @@ func (l *lane) complete(s *slot) {
 	} else {
 		l.count(s)
 	}
-	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.head)
+	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.buf)
 	x.onStore--
 	s.state = slotReply
 	x.retire(s)
-	if !l.queueSlot(s, s.head[:h], s.data[:d]) {
+	if !l.queueSlot(s, s.buf[:h+d], nil) { // the data lies right behind the header
 		s.port.st.Drops[stats.DropSend].Inc()
 		l.slots.put(s)
 	}

@@ -9,10 +9,14 @@ import (
 )
 
 const (
-	chunkSlots = 64         // slots are made in chunks of this many
-	headSize   = 128        // bytes per slot for the saved request header and the reply's header
-	reqHeader  = 36         // Ethernet, AoE and ATA headers of a request
-	pageSize   = 4096       // I/O buffers start on a page, which any direct I/O accepts
+	chunkSlots = 64   // slots are made in chunks of this many
+	headSize   = 64   // bytes per slot for the saved request header
+	reqHeader  = 36   // Ethernet, AoE and ATA headers of a request
+	pageSize   = 4096 // I/O buffers take whole pages
+	// dataOffset is where the data begins in its pages. The kernel copies a reply's data to 22 bytes behind the start of a page. Were
+	// the source at the start of one, too, every load of that copy would look, by the 12 address bits that processors compare
+	// first, as if it depended on the store just before it, and the copy would take several times as long.
+	dataOffset = 512
 	maxSlots   = 256 * 1024 // slots of one lane, at most
 	// surplusSlots is how many requests all exports of a lane may hold together beyond their queue lengths.
 	surplusSlots = 2048
@@ -44,8 +48,8 @@ type slot struct {
 	time  int64  // arrival, Unix nanoseconds; 0 unknown
 
 	req  []byte // the request's first 36 bytes
-	head []byte // 64 bytes for the reply's header
-	data []byte // payload, page aligned
+	buf  []byte // the reply: its header and, right behind that, data
+	data []byte // payload: 512 byte aligned, as direct I/O wants it
 	gen  int    // generation of the pool's buffers that data belongs to
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
@@ -104,7 +108,7 @@ func (p *pool) grow(n int) error {
 		p.chunks = append(p.chunks, c)
 		for i := 0; i < chunkSlots; i++ {
 			h := heads[i*headSize : (i+1)*headSize : (i+1)*headSize]
-			s := &slot{req: h[:reqHeader:64], head: h[64:128:128]}
+			s := &slot{req: h[:reqHeader:headSize]}
 			s.op.User = uint32(first + i)
 			p.slots = append(p.slots, s)
 			p.attach(s)
@@ -120,7 +124,7 @@ func (p *pool) grow(n int) error {
 
 // setPayload makes the buffers hold at least n bytes from now on. Slots in use keep their old buffer until they are free.
 func (p *pool) setPayload(n int) error {
-	stride := (n + pageSize - 1) / pageSize * pageSize
+	stride := (n + dataOffset + pageSize - 1) / pageSize * pageSize
 	if stride <= p.stride {
 		return nil
 	}
@@ -164,7 +168,8 @@ func (p *pool) attach(s *slot) {
 	s.gen = p.gen
 	if p.stride > 0 {
 		n := int(s.op.User) % chunkSlots
-		s.data = p.chunks[s.op.User/chunkSlots].mem[n*p.stride : (n+1)*p.stride : (n+1)*p.stride]
+		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+dataOffset-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
+		s.data = s.buf[reqHeader:]
 	}
 }
 

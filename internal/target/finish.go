@@ -7,7 +7,8 @@ import (
 
 // Finish builds the reply to a request that Handle answered with IO, when the storage is done. reqHdr are the first 36 bytes of the
 // request, io what Handle returned, res how it went. failedLBA is the first sector that could not be read, if that is
-// known (haveFailedLBA). hdr must hold 64 bytes.
+// known (haveFailedLBA). hdr must hold 64 bytes; of a read that succeeded only its first 36 are written, so that the data
+// may already lie behind them.
 //
 // A read that succeeded returns 36 and the length of the data that the caller sends behind it; everything else is a whole frame of
 // 60 bytes, and no data. Nothing of the data of a read that failed may be sent. 0, 0 means that reqHdr or hdr is too short.

@@ -118,35 +118,3 @@ func BenchmarkDisk(b *testing.B) {
 		}
 	}
 }
-
-// BenchmarkView compares a view with a pread of 4 KiB at random places of a file of 1 GiB that is in the page cache.
-func BenchmarkView(b *testing.B) {
-	s, err := Open(written(b, 1<<30), Options{})
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	buf := make([]byte, 4096)
-	null, err := unix.Open("/dev/null", unix.O_WRONLY, 0)
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer unix.Close(null)
-	b.Run("pread", func(b *testing.B) {
-		for range b.N {
-			if n, err := unix.Pread(s.fd, buf, rand.Int64N(1<<18)*4096); n != 4096 || err != nil {
-				b.Fatal(n, err)
-			}
-		}
-	})
-	c := &viewChannel{channel: &channel{s: s}, vec: make([]byte, viewPages)}
-	for _, n := range []int{1024, 4096, 8192} {
-		b.Run(fmt.Sprintf("view-%d", n), func(b *testing.B) {
-			for range b.N {
-				if c.View(rand.Int64N(1<<17)*8192, n) == nil {
-					b.Fatal("not resident")
-				}
-			}
-		})
-	}
-}

@@ -30,7 +30,6 @@ type Options struct {
 	Engine   string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
 	Workers  int    // threads for each store and lane with Engine "threads"; 0: 16
 	Sync     string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
-	NoMap    bool   // do not offer zero-copy reads of the page cache
 }
 
 // Store is an opened file or device. See store.Store.
@@ -41,21 +40,17 @@ type Store struct {
 	bufFD int   // for requests that direct I/O cannot do; fd itself when it is not direct
 	claim claim // keeps others from a block device that we write
 
-	dev      bool  // a block device
-	logical  int64 // its logical block in bytes
-	dioMask  int64 // direct I/O: offset and length must have none of these bits
-	memMask  uintptr
-	each     bool // durable writes carry RWF_DSYNC
-	uring    bool
-	workers  int
-	notes    []string
-	hook     func(*store.Op) // tests: runs in the worker before an operation
-	size     atomic.Int64    // bytes served
-	syncErr  atomic.Uint32   // errno of the first failed fdatasync, 0 before
-	mapped   atomic.Pointer[mapping]
-	mapsOff  atomic.Bool // zero-copy reads are not possible or turned out unsafe
-	mapMu    sync.Mutex
-	mappings [][]byte // all that were ever made; unmapped by Close
+	dev     bool  // a block device
+	logical int64 // its logical block in bytes
+	dioMask int64 // direct I/O: offset and length must have none of these bits
+	memMask uintptr
+	each    bool // durable writes carry RWF_DSYNC
+	uring   bool
+	workers int
+	notes   []string
+	hook    func(*store.Op) // tests: runs in the worker before an operation
+	size    atomic.Int64    // bytes served
+	syncErr atomic.Uint32   // errno of the first failed fdatasync, 0 before
 
 	mu   sync.Mutex // guards info
 	info store.Info
@@ -92,9 +87,6 @@ func (s *Store) open() error {
 		if err := s.openDirect(); err != nil {
 			return err
 		}
-	}
-	if s.opts.Direct || s.opts.NoMap {
-		s.mapsOff.Store(true)
 	}
 	return s.measure(true)
 }
@@ -191,22 +183,11 @@ func (s *Store) Channel(set *store.Set) (store.Channel, error) {
 	if !s.uring {
 		c.pool = newPool(s.workers, &x.(*threads).box)
 	}
-	if s.mapsOff.Load() {
-		return c, nil
-	}
-	return &viewChannel{channel: c, vec: make([]byte, viewPages)}, nil
+	return c, nil
 }
 
 // Close closes the file.
 func (s *Store) Close() error {
-	s.mapMu.Lock()
-	for _, m := range s.mappings {
-		_ = unix.Munmap(m)
-	}
-	s.mappings = nil
-	s.mapped.Store(nil)
-	s.mapsOff.Store(true)
-	s.mapMu.Unlock()
 	var err error
 	if s.bufFD >= 0 && s.bufFD != s.fd {
 		err = unix.Close(s.bufFD)

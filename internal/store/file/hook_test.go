@@ -82,7 +82,7 @@ func TestDurableWaitsForALaterSync(t *testing.T) {
 
 func TestFailedSyncFailsItsGroupAndLaterFlushes(t *testing.T) {
 	s, r := openHooked(t, Options{Sync: "group"}, nil)
-	c := r.Chan.(*viewChannel).channel
+	c := r.Chan.(*channel)
 	a := store.Op{Kind: store.Write, Durable: true, Buf: r.Buf(4096)}
 	b := store.Op{Kind: store.Flush}
 	a.X.Chan, b.X.Chan = c, c
@@ -150,7 +150,6 @@ func TestHangingDeviceOnRing(t *testing.T) {
 	r := storetest.NewRig(t, healthy)
 	dead := &Store{path: "pipe", fd: p[0], bufFD: p[0], uring: true}
 	dead.size.Store(4 << 20)
-	dead.mapsOff.Store(true)
 	c, err := dead.Channel(r.Set)
 	if err != nil {
 		t.Fatal(err)

@@ -1,17 +1,12 @@
 package file
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"goaoe/internal/store"
-	"goaoe/internal/store/storetest"
 )
 
 // wantError opens what cannot be opened and looks for the words of the error, which is one line with the path.
@@ -108,99 +103,5 @@ func TestFactsOfAFile(t *testing.T) {
 	}
 	if i, err := s.Refresh(); err == nil || i.Size != 2<<20-512 {
 		t.Errorf("nothing is left: %+v %v", i, err)
-	}
-}
-
-func TestViewFollowsCacheAndSize(t *testing.T) {
-	path := sparse(t, 1<<20)
-	s := mustOpen(t, path, Options{Offset: 512})
-	r := storetest.NewRig(t, s)
-	v := r.Chan.(store.Viewer)
-	if v.View(0, 4096) != nil {
-		t.Error("a view of a hole that was never read")
-	}
-	buf := r.Buf(4096)
-	for i := range buf {
-		buf[i] = byte(i)
-	}
-	r.Must(&store.Op{Kind: store.Write, Durable: true, Off: 65536, Buf: buf})
-	if got := v.View(65536, 4096); len(got) != 4096 { // not looked at: pages that were touched by the mapping stay in the cache
-		t.Fatalf("no view of what was just written (%d bytes)", len(got))
-	}
-	if v.View(65536+2048, 512*1024) != nil {
-		t.Error("a view longer than the largest, or of pages that are not there")
-	}
-	if err := unix.Fadvise(s.bufFD, 0, 0, unix.FADV_DONTNEED); err != nil {
-		t.Fatal(err)
-	}
-	if v.View(65536, 4096) != nil {
-		t.Error("a view of pages that were dropped")
-	}
-	r.Must(&store.Op{Kind: store.Read, Off: 65536, Buf: buf})
-	if got := v.View(65536, 4096); !bytes.Equal(got, buf) {
-		t.Error("no view, or a wrong one, after a read brought the pages back")
-	}
-	if err := os.Truncate(path, 2<<20); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Refresh(); err != nil {
-		t.Fatal(err)
-	}
-	r.Must(&store.Op{Kind: store.Write, Off: 3 << 19, Buf: buf})
-	if got := v.View(3<<19, 4096); !bytes.Equal(got, buf) {
-		t.Error("no view of what the file grew by")
-	}
-	if len(s.mappings) != 2 {
-		t.Errorf("%d mappings", len(s.mappings))
-	}
-}
-
-func TestViewsAreOffWhenAskedOrDirect(t *testing.T) {
-	for _, o := range []Options{{NoMap: true}, {Direct: true}} {
-		r := storetest.NewRig(t, mustOpen(t, sparse(t, 1<<20), o))
-		if _, ok := r.Chan.(store.Viewer); ok {
-			t.Errorf("%+v: views are offered", o)
-		}
-	}
-}
-
-// The kernel calls every page resident for who neither owns nor may write the file: views must be off then, also when the
-// process gives up its rights later.
-func TestViewsAreOffWhenMincoreLies(t *testing.T) {
-	if unix.Geteuid() != 0 {
-		need(t, "root, to become nobody", unix.EPERM)
-	}
-	for _, late := range []bool{false, true} {
-		s := mustOpen(t, sparse(t, 1<<20), Options{ReadOnly: true})
-		var views, lies int
-		done := make(chan struct{})
-		go func() { // its thread ends with it, as nobody
-			defer close(done)
-			runtime.LockOSThread()
-			c := &viewChannel{channel: &channel{s: s}, vec: make([]byte, viewPages)}
-			if late && c.View(0, 4096) != nil {
-				lies++
-			}
-			if _, _, e := unix.RawSyscall(unix.SYS_SETRESUID, 65534, 65534, 65534); e != 0 {
-				lies = -1
-				return
-			}
-			for range recheck {
-				if c.View(0, 4096) != nil {
-					views++
-				}
-			}
-			if c.View(0, 4096) != nil {
-				lies++
-			}
-		}()
-		<-done
-		if lies != 0 || (!late && views != 0) {
-			t.Errorf("late=%v: %d views of a hole, %d of them after the check", late, views, lies)
-		}
-		if !s.mapsOff.Load() {
-			t.Errorf("late=%v: views stay on", late)
-		}
-		s.Close()
 	}
 }
