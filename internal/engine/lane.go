@@ -132,7 +132,7 @@ func (l *lane) turn() bool {
 	l.reap()
 	for _, p := range l.ports {
 		if p.n > 0 {
-			l.flush(p)
+			l.flush(p, txTurn)
 		}
 	}
 	l.pumpAll()

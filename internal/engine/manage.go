@@ -97,7 +97,7 @@ func (l *lane) removePort(p *Port) {
 		if lp.port != p {
 			continue
 		}
-		l.flush(lp)
+		l.flush(lp, txBatch)
 		l.discard(lp)
 		lp.gone = true
 		l.ports = append(l.ports[:i:i], l.ports[i+1:]...)

@@ -14,6 +14,9 @@ import (
 
 const (
 	txBatch = 128 // replies that wait to be sent on one port, at most
+	// txTurn is how many of them leave in one turn. A disk often finishes a whole queue at once; if all of its replies went out
+	// first, the new requests that the earlier ones bring would wait, and the disk would idle.
+	txTurn = 16
 	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
 	replySize = 2048
 	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.
@@ -66,7 +69,7 @@ func (l *lane) room(p *lanePort) bool {
 	if p.n < txBatch {
 		return true
 	}
-	l.flush(p)
+	l.flush(p, txBatch)
 	if p.n < txBatch {
 		return true
 	}
@@ -81,7 +84,7 @@ func (l *lane) room(p *lanePort) bool {
 		if err != nil {
 			return false
 		}
-		if l.flush(p); p.n < txBatch {
+		if l.flush(p, txBatch); p.n < txBatch {
 			return true
 		}
 	}
@@ -115,10 +118,12 @@ func (l *lane) queueSlot(s *slot, head, body []byte) bool {
 	return true
 }
 
-// flush sends what is queued. What the link does not take now stays queued; what it cannot take at all is dropped.
-func (l *lane) flush(p *lanePort) {
-	for p.sent < p.n {
-		k, err := p.link.Send(p.msgs[p.sent:p.n])
+// flush sends what is queued, up to most messages. What the link does not take now stays queued; what it cannot take at all is
+// dropped.
+func (l *lane) flush(p *lanePort, most int) {
+	for p.sent < p.n && most > 0 {
+		k, err := p.link.Send(p.msgs[p.sent:min(p.n, p.sent+most)])
+		most -= k
 		if k > 0 {
 			l.acts = true
 			p.st.TxBatches.Inc()
@@ -135,6 +140,10 @@ func (l *lane) flush(p *lanePort) {
 			}
 			l.discard(p)
 		}
+	}
+	if p.sent < p.n {
+		l.acts = true // the rest in the next turn
+		return
 	}
 	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
 }

@@ -122,7 +122,7 @@ func Run(ctx context.Context, c Config) (res Result, err error) {
 	}
 	l := c.Link
 	if l == nil {
-		p, err := packet.Open(c.Interface, packet.Options{QdiscBypass: true})
+		p, err := packet.Open(c.Interface, packet.Options{QdiscBypass: true, RingFrames: max(64, 2*c.Depth)})
 		if err != nil {
 			return res, err
 		}
