@@ -91,6 +91,7 @@ func (l *lane) start(s *slot) {
 		return
 	}
 	x.onStore++
+	l.onStore++
 	l.submit(s)
 }
 
@@ -115,6 +116,7 @@ func (l *lane) toStore(s *slot) {
 		return
 	}
 	x.onStore++
+	l.onStore++
 	l.submit(s)
 }
 
@@ -194,6 +196,7 @@ func (l *lane) complete(s *slot) {
 	}
 	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.buf)
 	x.onStore--
+	l.onStore--
 	s.state = slotReply
 	x.retire(s)
 	if !l.queueSlot(s, s.buf[:h+d], nil) { // the data lies right behind the header

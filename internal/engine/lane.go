@@ -38,6 +38,8 @@ type lane struct {
 	exports []*laneExport // by target ID; nil where none
 	slots   pool
 	set     store.Set
+	onStore int  // operations on stores, of all exports
+	paced   bool // replies leave in parts: see txTurn
 	// pumpList holds the exports whose waiting requests may start at the end of the turn.
 	pumpList *laneExport
 
@@ -123,6 +125,9 @@ func (l *lane) run() {
 // turn does all the work that there is at this moment once, and tells whether there was any.
 func (l *lane) turn() bool {
 	l.acts = false
+	if l.onStore > 0 { // from before: there is a disk that takes its time
+		l.paced = true
+	}
 	if !l.stopping {
 		l.receive()
 	}
@@ -130,11 +135,17 @@ func (l *lane) turn() bool {
 		x.Flush()
 	}
 	l.reap()
+	most, left := txBatch, false
+	if l.paced {
+		most = txTurn
+	}
 	for _, p := range l.ports {
 		if p.n > 0 {
-			l.flush(p, txTurn)
+			l.flush(p, most)
+			left = left || p.n > 0
 		}
 	}
+	l.paced = l.paced && left
 	l.pumpAll()
 	if l.acts {
 		l.stats.Turns.Inc()

@@ -14,8 +14,8 @@ import (
 
 const (
 	txBatch = 128 // replies that wait to be sent on one port, at most
-	// txTurn is how many of them leave in one turn. A disk often finishes a whole queue at once; if all of its replies went out
-	// first, the new requests that the earlier ones bring would wait, and the disk would idle.
+	// txTurn is how many of them leave in one turn when they come from a disk, and not at once from memory. A disk often finishes a good part of its queue at
+	// once; if all of those replies went out first, the new requests that the earlier ones bring would wait, and the disk would idle.
 	txTurn = 16
 	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
 	replySize = 2048
