@@ -195,7 +195,8 @@ type job struct {
 	mtu     int      // 0: 1500
 	impair  string   // options of the bad cable; empty: a bridge
 	limit   time.Duration
-	noise   string // pattern of lines in the target's log that are expected, beside the quiet ones
+	add     []string // more files for the guest's /root
+	noise   string   // pattern of lines in the target's log that are expected, beside the quiet ones
 }
 
 // result is what came out of it.
@@ -222,6 +223,9 @@ func (b built) run(t *testing.T, j job) result {
 	logs := filepath.Join(dir, "log")
 	args := []string{"-m", strconv.Itoa(j.mtu), "-n", strconv.Itoa(j.nics), "-T", strconv.Itoa(int(j.limit.Seconds())),
 		"-a", "scripts/lib.sh", "-o", r.dir, "-l", logs}
+	for _, a := range j.add {
+		args = append(args, "-a", a)
+	}
 	for _, c := range j.targets {
 		args = append(args, "-t", c)
 	}
