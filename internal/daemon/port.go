@@ -164,11 +164,30 @@ func (d *Daemon) follow(p *port, i netwatch.Iface, set config.Interface) {
 		p.mtu = mtu
 		p.port.SetIngress(p.ingress())
 	}
-	if changed {
-		for _, x := range d.sorted() {
-			if p.serves(x) {
-				d.announce(p, x)
-			}
+	if !changed {
+		return
+	}
+	d.announceAll(p)
+	if i.Ups != old.Ups {
+		// What is sent in the first moment of a link is easily lost: by a switch that still looks for loops, or by the interface itself.
+		time.AfterFunc(announceAgain, func() {
+			d.post(func() {
+				if d.ports[p.ifc.Index] == p && p.ifc.Up {
+					d.announceAll(p)
+				}
+			})
+		})
+	}
+}
+
+// announceAgain is when announcements are repeated after a link came up.
+const announceAgain = time.Second
+
+// announceAll announces all exports that are served on an interface.
+func (d *Daemon) announceAll(p *port) {
+	for _, x := range d.sorted() {
+		if p.serves(x) {
+			d.announce(p, x)
 		}
 	}
 }

@@ -41,8 +41,10 @@ func TestEventFDAndPoll(t *testing.T) {
 	if d := Nanotime() - start; d < int64(5*time.Millisecond) {
 		t.Fatalf("a wait of 5 ms took %d ns", d)
 	}
-	go e.Signal()
+	done := make(chan struct{})
+	go func() { defer close(done); e.Signal() }()
 	poll(-1, 1)
+	<-done
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}
