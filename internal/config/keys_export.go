@@ -9,7 +9,7 @@ var sharedKeys = []Key{
 	{Name: "slot", Type: TypeInt, Min: 0, Max: 254, Default: "0",
 		Help: "First slot (minor address) for exports without one: they get the free slots from here on, in the order of the file."},
 	{Name: "queue-length", Type: TypeInt, Min: 2, Max: 1024, Default: "64",
-		Help: "Requests that an export holds at a time; more are dropped, and the initiator repeats them."},
+		Help: "Requests that an export has on its storage at a time. Four times as many may be held; more are dropped, and repeated by the initiator."},
 	{Name: "buffer-count", Type: TypeInt, Min: 2, Max: 65535, Example: "64",
 		Help: "Requests that initiators are told to have outstanding. Default: queue-length. Linux uses at most 64."},
 	{Name: "direct-io", Type: TypeBool, Default: "false",
