@@ -266,6 +266,8 @@ func TestAnnouncements(t *testing.T) {
 	})
 	item(t, "C95", func(t *testing.T) {
 		r.t = t
+		for h.announcement(t, 1500*time.Millisecond) != nil { // the repetition after the link came up
+		}
 		if err := os.Truncate(img, 4096*512); err != nil {
 			t.Fatal(err)
 		}
