@@ -42,6 +42,7 @@ type exchange struct {
 	sent        time.Time
 	begun       time.Time
 	tries       int
+	why         error // what the target said last, when it was that it cannot answer now
 }
 
 // quiet is a range of sectors that must be left alone for a while: a copy of a repeated write may still be on its way.
@@ -64,6 +65,7 @@ type conn struct {
 	limit    int // and by what the target takes
 	grown    int // answers since the window last changed
 	rtt      rtt
+	wakeAt   time.Time // when the receiver looks at what is overdue next; zero: not before something arrives
 	resting  []quiet
 	stats    Stats
 	closed   bool
@@ -133,14 +135,14 @@ func (c *conn) begin(ctx context.Context, o *op, regs aoe.ATA, write bool, start
 	s.frame = s.frame[:aoe.Pad(s.frame, n)]
 	s.busy, s.first, s.last, s.write = true, gen, gen, write
 	s.start, s.end, s.into, s.op = start, end, into, o
-	s.begun, s.tries = time.Now(), 0
+	s.begun, s.tries, s.why = time.Now(), 0, nil
 	s.sent = s.begun
 	c.inflight++
 	o.pending++
 	// A frame that the kernel does not take now is a lost frame: it is repeated like any other.
 	_ = c.link.Inject(s.frame)
-	if c.inflight == 1 {
-		c.wake.Signal() // the receiver may be sleeping without a time limit
+	if c.wakeAt.IsZero() || s.sent.Add(c.rtt.timeout(0)).Before(c.wakeAt) {
+		c.wake.Signal() // the receiver may sleep longer than this request may go unanswered
 	}
 	return nil
 }
@@ -233,7 +235,7 @@ func (c *conn) run() {
 
 // receive takes one frame.
 func (c *conn) receive(f []byte, now time.Time) {
-	if !aoe.IsAoE(f) || len(f) < aoe.ATALen {
+	if !aoe.IsAoE(f) {
 		return
 	}
 	h, err := aoe.DecodeHeader(f)
@@ -246,32 +248,16 @@ func (c *conn) receive(f []byte, now time.Time) {
 		c.stats.Unexpected++
 		return
 	}
-	regs, data, err := aoe.DecodeATA(f)
-	if err != nil {
+	answered, fault := s.verdict(h, f)
+	if !answered {
 		return
-	}
-	var fault error
-	switch opcode := s.frame[27]; {
-	case h.Flags&aoe.FlagError != 0 && h.Code == aoe.Unavailable:
-		return // it may come back: repeated until the time limit
-	case h.Flags&aoe.FlagError != 0:
-		fault = codeError(h.Code)
-	case regs.Command == opcode && (opcode == ata.OpFlush || opcode == ata.OpFlushExt):
-		// ggaoed leaves the opcode where the status belongs, and means success
-	case regs.Command&ata.StatusFailed != 0:
-		fault = statusError(regs.Command, regs.Feature)
-	case !s.write && s.into != nil && len(data) < len(s.into):
-		return // cut short on the way: as good as lost
-	default:
-		copy(s.into, data)
 	}
 	if s.tries == 0 {
 		c.rtt.add(now.Sub(s.sent))
 		c.stats.RTT = c.rtt.mean
 	} else if s.write {
 		// A copy of this write may still be on its way, and must not meet newer data.
-		c.resting = append(c.resting, quiet{s.start, s.end, now.Add(c.rtt.timeout(0))})
-		time.AfterFunc(c.rtt.timeout(0)+time.Millisecond, c.nudge)
+		c.rest(s, now, c.rtt.timeout(0))
 	}
 	c.stats.Requests++
 	if c.grown++; c.window < c.limit && c.grown >= c.window/2 {
@@ -279,6 +265,39 @@ func (c *conn) receive(f []byte, now time.Time) {
 		c.grown = 0
 	}
 	c.finish(s, fault)
+}
+
+// verdict reads a reply to s: whether it settles the request, and how. What a read returned goes to its place. Of an error reply
+// only the header counts: some targets send nothing else, others leave there whatever the request had.
+func (s *exchange) verdict(h aoe.Header, f []byte) (answered bool, fault error) {
+	if h.Flags&aoe.FlagError != 0 {
+		if h.Code == aoe.Unavailable {
+			s.why = ErrUnavailable // the disk may come back: repeated until the time limit
+			return false, nil
+		}
+		return true, codeError(h.Code)
+	}
+	regs, data, err := aoe.DecodeATA(f)
+	if err != nil {
+		return false, nil
+	}
+	switch opcode := s.frame[27]; {
+	case regs.Command == opcode && (opcode == ata.OpFlush || opcode == ata.OpFlushExt):
+		// ggaoed leaves the opcode where the status belongs, and means success
+	case regs.Command&ata.StatusFailed != 0:
+		return true, statusError(regs.Command, regs.Feature)
+	case !s.write && s.into != nil && len(data) < len(s.into):
+		return false, nil // cut short on the way: as good as lost
+	default:
+		copy(s.into, data)
+	}
+	return true, nil
+}
+
+// rest keeps others away from the sectors of s for a while.
+func (c *conn) rest(s *exchange, now time.Time, d time.Duration) {
+	c.resting = append(c.resting, quiet{s.start, s.end, now.Add(d)})
+	time.AfterFunc(d+time.Millisecond, c.nudge)
 }
 
 // finish frees an exchange and tells its caller.
@@ -300,6 +319,7 @@ func (c *conn) finish(s *exchange, fault error) {
 
 // repeat sends again what is overdue, and returns how long to wait for the next, in nanoseconds; -1: for ever.
 func (c *conn) repeat(now time.Time) int64 {
+	c.wakeAt = time.Time{}
 	if c.inflight == 0 {
 		return -1
 	}
@@ -310,7 +330,15 @@ func (c *conn) repeat(now time.Time) int64 {
 			continue
 		}
 		if now.Sub(s.begun) > c.timeout {
-			c.finish(s, fmt.Errorf("%w: %d transmissions in %v", ErrTimeout, s.tries+1, c.timeout))
+			if s.write {
+				// Nobody knows what became of it: a copy may be in a queue somewhere.
+				c.rest(s, now, maxRTO)
+			}
+			why := ErrTimeout
+			if s.why != nil {
+				why = s.why
+			}
+			c.finish(s, fmt.Errorf("%w: %d transmissions in %v", why, s.tries+1, c.timeout))
 			continue
 		}
 		left := c.rtt.timeout(s.tries) - now.Sub(s.sent)
@@ -334,6 +362,7 @@ func (c *conn) repeat(now time.Time) int64 {
 		_ = c.link.Inject(s.frame)
 		next = min(next, c.rtt.timeout(s.tries))
 	}
+	c.wakeAt = now.Add(next)
 	return int64(next)
 }
 

@@ -28,6 +28,9 @@ var (
 	ErrMedium   = errors.New("the disk cannot read or write these sectors")
 	ErrRefused  = errors.New("the target refuses the command")
 	ErrClosed   = errors.New("the disk is closed")
+	// ErrUnavailable means that the target answers, but for the whole time limit only that its disk is away.
+	ErrUnavailable  = errors.New("the target cannot reach its disk")
+	ErrIncompatible = errors.New("the target speaks another version of the protocol")
 )
 
 // Options are the settings of a Disk. The zero value is good.
@@ -70,8 +73,11 @@ type Stats struct {
 
 // codeError turns an AoE error into one of ours.
 func codeError(c aoe.Code) error {
-	if c == aoe.Reserved {
+	switch c {
+	case aoe.Reserved:
 		return ErrReserved
+	case aoe.BadVersion:
+		return ErrIncompatible
 	}
 	return fmt.Errorf("%w: %w", ErrRefused, c)
 }

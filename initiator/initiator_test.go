@@ -28,9 +28,11 @@ var (
 
 // fake is a target in memory on a link, one request after the other.
 type fake struct {
-	disk  []byte
-	fail  func(target.IOSpec) target.Result
-	mute  bool
+	disk []byte
+	fail func(target.IOSpec) target.Result
+	mute bool
+	// hook, when not nil, sees each frame first: true means that it dealt with the frame, a reply of 0 bytes being silence.
+	hook  func(frame []byte) (reply []byte, dealt bool)
 	stop  chan struct{}
 	ended sync.WaitGroup
 	mu    sync.Mutex
@@ -63,8 +65,16 @@ func (f *fake) run(t *testing.T, l link.Link, mtu int, cfg target.ExportConfig) 
 			for _, fr := range frames[:n] {
 				var req target.Request
 				f.mu.Lock()
-				mute := f.mute
+				mute, hook := f.mute, f.hook
 				f.mu.Unlock()
+				if hook != nil {
+					if reply, dealt := hook(fr.Data); dealt {
+						if len(reply) > 0 {
+							_ = l.Inject(reply)
+						}
+						continue
+					}
+				}
 				if mute || req.Parse(fr.Data, false, 0, in) != stats.NoDrop || !req.Addr.Match(addr) {
 					continue
 				}
