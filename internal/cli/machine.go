@@ -152,7 +152,7 @@ func (m machine) open(path string) (object, error) {
 	if err != nil {
 		return object{}, err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
 		return object{}, fmt.Errorf("%s: %w", path, err)

@@ -93,9 +93,7 @@ func (l *lane) call(fn func(*lane)) error {
 
 // stop drains the lane and ends its thread.
 func (l *lane) stop(ctx context.Context) error {
-	if l.call(func(l *lane) { l.stopping = true }) != nil {
-		return nil // it has ended before
-	}
+	_ = l.call(func(l *lane) { l.stopping = true }) // fails when the lane has ended before, and then over is closed, too
 	select {
 	case <-l.over:
 		return nil
