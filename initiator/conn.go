@@ -277,10 +277,10 @@ func (s *exchange) verdict(h aoe.Header, f []byte) (answered bool, fault error) 
 		}
 		return true, codeError(h.Code)
 	}
-	regs, data, err := aoe.DecodeATA(f)
-	if err != nil {
+	if len(f) < aoe.ATALen {
 		return false, nil
 	}
+	regs, data, _ := aoe.DecodeATA(f) // long enough
 	switch opcode := s.frame[27]; {
 	case regs.Command == opcode && (opcode == ata.OpFlush || opcode == ata.OpFlushExt):
 		// ggaoed leaves the opcode where the status belongs, and means success
