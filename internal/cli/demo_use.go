@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +27,7 @@ const (
 func demoServed(w io.Writer, s daemon.Status) {
 	fmt.Fprintf(w, "Two network namespaces, joined by a virtual cable (%s - %s, MTU %d).\n\n", demoTarget, demoInitiator, demoMTU)
 	for _, e := range s.Exports {
-		fmt.Fprintf(w, "served      %s: a fresh sparse file of %s on %s\n", e.Address, bytesOf(int64(e.Sectors)*512), strings.Join(e.Interfaces, ", "))
+		fmt.Fprintf(w, "served      %s: a fresh sparse file of %s on %s\n", e.Address, bytesOf(int64(e.Sectors)*512), demoTarget)
 	}
 }
 
