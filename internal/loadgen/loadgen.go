@@ -20,7 +20,7 @@ import (
 // MaxDepth is the largest Config.Depth: a tag has 12 bits for the number of the request.
 const MaxDepth = 4096
 
-// Config is one run. The zero values of all but Interface or Link, and Duration, are good.
+// Config is one run. The zero values of all but Interface or Link, and Duration or Count, are good.
 type Config struct {
 	Interface string    // where the target is, in the calling thread's network namespace
 	Link      link.Link // used instead of Interface when not nil; Run does not close it
@@ -32,7 +32,8 @@ type Config struct {
 	Sequential bool // one after the other from LBA 0 and around; otherwise at random, aligned to Sectors
 
 	Warmup      time.Duration // before it counts
-	Duration    time.Duration // that counts; more than 0
+	Duration    time.Duration // that counts; 0 means until Count
+	Count       uint64        // answers that count, after which the run ends even before Duration; 0 means any number
 	Timeout     time.Duration // a request is sent again after this time without an answer, then after twice of it, and so on up to eight times; 0 means 200 ms
 	GiveUp      time.Duration // a request without an answer for this long ends the run with an error; 0 means 10 s
 	DiskSectors uint64        // use only that many sectors from LBA 0 on; 0 means all that IDENTIFY DEVICE tells
@@ -40,6 +41,13 @@ type Config struct {
 	TargetPID   int           // a process whose CPU time counts as the target's; 0 means none
 	Seed        uint64        // of the random places
 	NoVerify    bool          // the disk is not stamped: do not look at what is read
+
+	// Generation of the stamps that writes write, 0 to Unknown-1, so that CheckWritten can tell whether a target did what it said.
+	// More than 0 needs Writes to be 100: a read would not know what to expect.
+	Generation uint16
+	// Last, when not nil, gets for each place (LBA / Sectors) the generation that was written there last: Unknown when a write is sent,
+	// Generation when it was answered well. It must be long enough for all places.
+	Last []uint16
 }
 
 // Result is what a run found out. All but Retransmits is of the time after Warmup; Errors and Mismatches also count in Warmup and
@@ -60,6 +68,7 @@ type Result struct {
 	Max         time.Duration
 	OwnCPU      float64       // CPU seconds of this process
 	TargetCPU   time.Duration // CPU time of TargetPID per request
+	Idle        float64       // share of the time in which nothing had arrived and nothing was to be sent, 0 to 1: near 0 Run itself was the limit
 }
 
 // Bad tells why the figures must not be used, or returns an empty string.
@@ -86,8 +95,10 @@ func (c *Config) fix() error {
 		return fmt.Errorf("loadgen: %d sectors per request are not 1 to %d", c.Sectors, aoe.MaxCount)
 	case c.Writes < 0 || c.Writes > 100:
 		return fmt.Errorf("loadgen: %d percent of writes are not 0 to 100", c.Writes)
-	case c.Duration <= 0 || c.Warmup < 0:
+	case c.Duration < 0 || c.Warmup < 0 || c.Duration == 0 && c.Count == 0:
 		return fmt.Errorf("loadgen: a duration of %v after %v makes no run", c.Duration, c.Warmup)
+	case c.Generation == Unknown || c.Generation > 0 && c.Writes < 100:
+		return fmt.Errorf("loadgen: generation %d with %d percent of writes: it is 0, or less than %d with nothing but writes", c.Generation, c.Writes, Unknown)
 	case c.Interface == "" && c.Link == nil:
 		return errors.New("loadgen: no interface")
 	}
@@ -141,6 +152,9 @@ func Run(ctx context.Context, c Config) (res Result, err error) {
 	}
 	if c.DiskSectors < uint64(c.Sectors) {
 		return res, fmt.Errorf("loadgen: target %v has %d sectors, less than one request", t.addr, c.DiskSectors)
+	}
+	if places := c.DiskSectors / uint64(c.Sectors); c.Last != nil && uint64(len(c.Last)) < places {
+		return res, fmt.Errorf("loadgen: target %v has %d places, and there is room to remember %d", t.addr, places, len(c.Last))
 	}
 	return newRunner(l, c, t).run(ctx)
 }

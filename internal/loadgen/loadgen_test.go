@@ -30,6 +30,7 @@ type responder struct {
 	buf    [9014]byte
 	n      int // ATA reads and writes seen
 	writes int
+	skip   int // each so many writes are answered and not done
 	// fault may change an answer, which is n bytes of b; it returns the new length, 0 for no answer.
 	fault func(n int, b []byte, size int) int
 }
@@ -79,9 +80,10 @@ func (r *responder) answer(q []byte) {
 			size += copy(b[size:], r.disk[at:at+uint64(n)])
 			r.n++
 		case ata.OpWriteExt:
-			copy(r.disk[at:], data[:n])
 			r.n++
-			r.writes++
+			if r.writes++; r.skip == 0 || r.writes%r.skip != 0 {
+				copy(r.disk[at:], data[:n])
+			}
 		}
 		(&aoe.ATA{Command: 0x40}).Encode(b)
 		if r.fault != nil && a.Command != ata.OpIdentify {
@@ -156,11 +158,50 @@ func TestRun(t *testing.T) {
 			if res.P50 <= 0 || res.P50 > res.P90 || res.P90 > res.P99 || res.P99 > res.P999 || res.P999 > res.Max {
 				t.Errorf("latencies are not in order: %+v", res)
 			}
+			if res.Idle < 0 || res.Idle > 1 {
+				t.Errorf("idle for %v of the time", res.Idle)
+			}
 			if res.OwnCPU <= 0 {
 				t.Error("no CPU time although it never sleeps")
 			}
 			if !Stamped(r.disk, 0) {
 				t.Error("a write did not write the stamp")
+			}
+		})
+	}
+}
+
+// TestWritten: what was answered as written must be in the image; a target that only says so is found out.
+func TestWritten(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		skip int // each so many writes the target answers without doing them; 0: none
+		want bool
+	}{{"all", 0, true}, {"none", 1, false}, {"all but a few", 100, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			l, r := pair(t, 9000)
+			r.skip = c.skip
+			r.serve(t)
+			last := make([]uint16, diskSectors/8)
+			for gen := uint16(1); gen <= 2; gen++ {
+				cfg := config(l)
+				cfg.Writes, cfg.Generation, cfg.Last, cfg.Sequential = 100, gen, last, true
+				cfg.Warmup, cfg.Duration, cfg.Count = 0, 0, 300/uint64(gen)
+				if res, err := Run(context.Background(), cfg); err != nil || res.Bad() != "" {
+					t.Fatalf("%v, %s", err, res.Bad())
+				} else if res.Requests < cfg.Count || res.Requests > cfg.Count+recvBatch {
+					t.Errorf("%d requests, want %d", res.Requests, cfg.Count)
+				}
+			}
+			if last[0] != 2 || last[149] != 2 || last[299] != 1 || last[len(last)-1] != 0 {
+				t.Errorf("remembered: %v", last)
+			}
+			path := t.TempDir() + "/image"
+			if err := os.WriteFile(path, r.disk, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if err := CheckWritten(path, 8, last); (err == nil) != c.want {
+				t.Errorf("checked: %v", err)
 			}
 		})
 	}
@@ -300,6 +341,47 @@ func TestLostFrames(t *testing.T) {
 	}
 }
 
+// TestIdle: against a target that takes its time there is nothing to do most of the time; against one that answers at once there is.
+func TestIdle(t *testing.T) {
+	l, r := pair(t, 9000)
+	r.fault = func(_ int, _ []byte, size int) int { time.Sleep(5 * time.Millisecond); return size }
+	r.serve(t)
+	cfg := config(l)
+	cfg.Depth = 1
+	res, err := Run(context.Background(), cfg)
+	if err != nil || res.Idle < .5 {
+		t.Errorf("idle for %v of the time although each answer takes 5 ms (%v)", res.Idle, err)
+	}
+	l, r = pair(t, 9000)
+	x := newRunner(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+	if spin(t, x, r, 100); x.idle != 0 {
+		t.Errorf("idle for %d ns although answers always waited", x.idle)
+	}
+}
+
+// TestOthers: answers of another target, and of another command, are not ours although the tag is.
+func TestOthers(t *testing.T) {
+	for name, forge := range map[string]func(b []byte){
+		"MAC":     func(b []byte) { b[11]++ },
+		"address": func(b []byte) { b[18]++ },
+		"command": func(b []byte) { b[19] = 1 },
+	} {
+		l, r := pair(t, 9000)
+		r.fault = func(_ int, b []byte, size int) int {
+			g := append([]byte(nil), b[:size]...)
+			g[36] ^= 1 // wrong data, were it taken
+			forge(g)
+			r.l.Inject(g)
+			return size
+		}
+		r.serve(t)
+		res, err := Run(context.Background(), config(l))
+		if err != nil || res.Bad() != "" {
+			t.Errorf("%s: %v, %s", name, err, res.Bad())
+		}
+	}
+}
+
 func TestTwiceAndLate(t *testing.T) {
 	l, r := pair(t, 9000)
 	var old []byte
@@ -390,6 +472,9 @@ func TestWrongConfigs(t *testing.T) {
 		{func(c *Config) { c.Sectors = 256 }, "256 sectors"},
 		{func(c *Config) { c.Writes = 101 }, "101 percent"},
 		{func(c *Config) { c.Duration = 0 }, "makes no run"},
+		{func(c *Config) { c.Generation = 1 }, "generation 1 with 0 percent"},
+		{func(c *Config) { c.Generation, c.Writes = Unknown, 100 }, "generation 65535"},
+		{func(c *Config) { c.Sectors, c.Last = 2, make([]uint16, diskSectors/2-1) }, "room to remember 2047"},
 		{func(c *Config) { c.Link = nil }, "no interface"},
 		{func(c *Config) { c.Link, c.Interface = nil, "nonesuch9" }, "nonesuch9"},
 		{func(c *Config) { c.CPU = 1000 }, "CPU 1000"},

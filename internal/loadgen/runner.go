@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -44,6 +45,7 @@ type slot struct {
 type runner struct {
 	l      link.Link
 	cfg    Config
+	peer   target
 	rng    *rand.PCG
 	slots  []slot
 	msgs   []link.Msg // to be sent next
@@ -55,6 +57,8 @@ type runner struct {
 	live   int  // requests outstanding
 	stop   bool // issue no more
 	scan   int64
+	empty  int64 // when poll last found nothing; 0 when it found something since
+	idle   int64 // nanoseconds from one empty poll to the next
 
 	lat  Histogram
 	done uint64
@@ -62,7 +66,7 @@ type runner struct {
 }
 
 func newRunner(l link.Link, c Config, t target) *runner {
-	r := &runner{l: l, cfg: c, rng: rand.NewPCG(c.Seed, 0x676f616f65), slots: make([]slot, c.Depth),
+	r := &runner{l: l, cfg: c, peer: t, rng: rand.NewPCG(c.Seed, 0x676f616f65), slots: make([]slot, c.Depth),
 		msgs: make([]link.Msg, 0, c.Depth), which: make([]int32, 0, c.Depth), blocks: c.DiskSectors / uint64(c.Sectors)}
 	h := aoe.Header{Dst: t.mac, Src: l.Info().MAC, Version: aoe.Version, Addr: t.addr, Cmd: aoe.CmdATA}
 	for i := range r.slots {
@@ -90,7 +94,10 @@ func (r *runner) issue(i int) {
 		a.Flags |= aoe.ATAWrite
 		a.Command = ata.OpWriteExt
 		s.size = aoe.ATALen + c.Sectors*aoe.SectorSize
-		PutStamp(s.buf[aoe.ATALen:s.size], s.lba)
+		PutStamp(s.buf[aoe.ATALen:s.size], InGeneration(s.lba, c.Generation))
+		if c.Last != nil {
+			c.Last[place] = Unknown
+		}
 	} else {
 		clear(s.buf[aoe.ATALen:s.size]) // of the write that the slot made before
 	}
@@ -143,8 +150,13 @@ func (r *runner) poll() int64 {
 	k := r.l.Recv(r.frames[:])
 	now := sys.Nanotime()
 	if k == 0 {
+		if r.empty != 0 && len(r.msgs) == 0 {
+			r.idle += now - r.empty
+		}
+		r.empty = now
 		return now
 	}
+	r.empty = 0
 	for i := range r.frames[:k] {
 		if n := r.answer(r.frames[i].Data, now); n >= 0 && !r.stop {
 			r.issue(n)
@@ -157,7 +169,8 @@ func (r *runner) poll() int64 {
 // answer takes one frame and returns the slot that is free now, or -1 when the frame was not for us or came too late.
 func (r *runner) answer(b []byte, now int64) int {
 	h, err := aoe.DecodeHeader(b)
-	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Tag&tagMark == 0 || !aoe.IsAoE(b) {
+	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Tag&tagMark == 0 || !aoe.IsAoE(b) || h.Src != r.peer.mac || h.Addr != r.peer.addr ||
+		h.Cmd != aoe.CmdATA {
 		return -1
 	}
 	i := int(h.Tag & tagSlot)
@@ -183,6 +196,9 @@ func (r *runner) judge(s *slot, h aoe.Header, b []byte) {
 	if err != nil || a.Command&(ataErr|ataFault) != 0 {
 		r.fault(&r.res.Errors, s, 0, a.Command)
 		return
+	}
+	if s.write && r.cfg.Last != nil {
+		r.cfg.Last[s.lba/uint64(r.cfg.Sectors)] = r.cfg.Generation
 	}
 	if s.write || r.cfg.NoVerify && len(data) >= r.cfg.Sectors*aoe.SectorSize {
 		return
@@ -230,14 +246,14 @@ func (r *runner) resend(now int64) error {
 	return nil
 }
 
-// until works until the time end, or until no request is outstanding when draining.
-func (r *runner) until(ctx context.Context, end int64) error {
+// until works until the time end, until count answers were counted (0: any number), or until no request is outstanding when draining.
+func (r *runner) until(ctx context.Context, end int64, count uint64) error {
 	for n := 0; ; n++ {
 		if err := r.flush(); err != nil {
 			return fmt.Errorf("loadgen: sending on %s: %w", r.l.Info().Name, err)
 		}
 		now := r.poll()
-		if now >= end || r.stop && r.live == 0 {
+		if now >= end || r.stop && r.live == 0 || count > 0 && r.done >= count {
 			return nil
 		}
 		if err := r.resend(now); err != nil {
@@ -253,17 +269,24 @@ func (r *runner) run(ctx context.Context) (Result, error) {
 	for i := range r.slots {
 		r.issue(i)
 	}
-	if err := r.until(ctx, sys.Nanotime()+int64(r.cfg.Warmup)); err != nil {
-		return Result{}, err
+	if r.cfg.Warmup > 0 {
+		if err := r.until(ctx, sys.Nanotime()+int64(r.cfg.Warmup), 0); err != nil {
+			return Result{}, err
+		}
 	}
-	r.lat, r.done = Histogram{}, 0
+	r.lat, r.done, r.idle = Histogram{}, 0, 0
 	own, theirs := ownCPU(), processCPU(r.cfg.TargetPID)
 	start := sys.Nanotime()
-	if err := r.until(ctx, start+int64(r.cfg.Duration)); err != nil {
+	end := int64(math.MaxInt64)
+	if r.cfg.Duration > 0 {
+		end = start + int64(r.cfg.Duration)
+	}
+	if err := r.until(ctx, end, r.cfg.Count); err != nil {
 		return Result{}, err
 	}
 	res := &r.res
 	res.Seconds = float64(sys.Nanotime()-start) / 1e9
+	res.Idle = float64(r.idle) / 1e9 / res.Seconds
 	res.OwnCPU = ownCPU() - own
 	theirs = processCPU(r.cfg.TargetPID) - theirs
 	res.Requests = r.done
@@ -274,7 +297,7 @@ func (r *runner) run(ctx context.Context) (Result, error) {
 		res.TargetCPU = time.Duration(theirs * 1e9 / float64(r.done))
 	}
 	r.stop = true
-	if err := r.until(ctx, sys.Nanotime()+2*int64(r.cfg.GiveUp)); err != nil {
+	if err := r.until(ctx, sys.Nanotime()+2*int64(r.cfg.GiveUp), 0); err != nil {
 		return Result{}, err
 	}
 	return *res, nil

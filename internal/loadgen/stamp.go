@@ -23,6 +23,13 @@ func Stamp(lba uint64) uint64 {
 	return z ^ z>>31
 }
 
+// InGeneration returns what stands for the sector at lba (48 bits) in Stamp, PutStamp and Stamped when it was written by a run of
+// generation gen: the stamps of different generations differ. Fill writes generation 0.
+func InGeneration(lba uint64, gen uint16) uint64 { return lba | uint64(gen)<<48 }
+
+// Unknown is the generation of a place that a request is writing to, or was when the run ended early.
+const Unknown = 0xffff
+
 // PutStamp fills b, whole sectors, with the stamps of the disk's sectors from lba on.
 func PutStamp(b []byte, lba uint64) {
 	for ; len(b) >= aoe.SectorSize; lba++ {
@@ -80,7 +87,11 @@ func Fill(path string, size int64) (err error) {
 }
 
 // Check reads the whole file path, which brings it into the page cache, and fails when a sector does not have its stamp.
-func Check(path string) error {
+func Check(path string) error { return CheckWritten(path, 1, nil) }
+
+// CheckWritten is Check for a file that was written to by runs: last has for each place of sectors sectors the generation that
+// the runs wrote there last (Config.Last); 0 for places after its end. Places of generation Unknown may hold anything.
+func CheckWritten(path string, sectors int, last []uint16) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return fmt.Errorf("image: %w", err)
@@ -92,13 +103,17 @@ func Check(path string) error {
 		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
 			return fmt.Errorf("image: %w", err)
 		}
-		if b := buf[:n]; !Stamped(b, lba) {
-			for len(b) >= aoe.SectorSize && Stamped(b[:aoe.SectorSize], lba) {
-				b, lba = b[aoe.SectorSize:], lba+1
+		for b := buf[:n]; len(b) > 0; lba++ {
+			gen := uint16(0)
+			if i := lba / uint64(sectors); i < uint64(len(last)) {
+				gen = last[i]
 			}
-			return fmt.Errorf("image %s: sector %d does not hold its stamp", path, lba)
+			s := b[:min(aoe.SectorSize, len(b))]
+			if gen != Unknown && !Stamped(s, InGeneration(lba, gen)) {
+				return fmt.Errorf("image %s: sector %d does not hold its stamp of generation %d", path, lba, gen)
+			}
+			b = b[len(s):]
 		}
-		lba += uint64(n / aoe.SectorSize)
 		if err != nil {
 			return nil
 		}
