@@ -24,7 +24,7 @@ func TestMedian(t *testing.T) {
 func rates(name string, v ...float64) entry {
 	e := entry{Name: name}
 	for _, x := range v {
-		e.Samples = append(e.Samples, sample{PerSecond: x, P50: 1e6 / x, TargetCPU: 2})
+		e.Samples = append(e.Samples, sample{PerSecond: x, P50: 1e6 / x, TargetCPU: 2, ClientIdle: .4})
 	}
 	return e
 }
@@ -40,6 +40,8 @@ func measured(latency bool, ours, peer entry) outcome {
 func TestVerdicts(t *testing.T) {
 	void := rates("vblade", 10, 10, 10)
 	void.Samples[1].Void = "2 reads returned wrong data"
+	limited := rates("goaoe", 25)
+	limited.Samples[0].ClientIdle = .01
 	for _, c := range []struct {
 		name       string
 		latency    bool
@@ -50,6 +52,7 @@ func TestVerdicts(t *testing.T) {
 		{"met", false, rates("goaoe", 20, 25, 30), rates("vblade", 10, 10, 10.5), "goaoe / vblade = 2.50, goal 2.00: met", false},
 		{"missed", false, rates("goaoe", 19), rates("vblade", 10), "goaoe / vblade = 1.90, goal 2.00: MISSED", false},
 		{"noisy", false, rates("goaoe", 20), rates("vblade", 10, 10, 12), "= 2.00, goal 2.00: met", true},
+		{"the client limits", false, limited, rates("vblade", 10), "= 2.50, goal 2.00: met", true},
 		{"latency", true, rates("goaoe", 30), rates("vblade", 10), "median latency vblade / goaoe = 3.00, goal 2.00: met", false},
 		{"latency missed", true, rates("goaoe", 15), rates("vblade", 10), "= 1.50, goal 2.00: MISSED", false},
 		{"one void repetition", false, rates("goaoe", 30), void, "goaoe / vblade: void", false},
@@ -73,8 +76,12 @@ func TestReport(t *testing.T) {
 	busy := measured(false, rates("goaoe", 2000, 2100, 2200), void)
 	r := report{Machine: []string{"a machine"}, Warnings: []string{"loud"}, Rows: []outcome{busy}}
 	dir := t.TempDir()
-	if err := r.save(dir); err != nil {
+	more := filepath.Join(dir, "more.json")
+	if err := r.save(dir, more); err != nil {
 		t.Fatal(err)
+	}
+	if b, err := os.ReadFile(more); err != nil || !json.Valid(b) {
+		t.Errorf("-json wrote %q, %v", b, err)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "bench.txt"))
 	if err != nil {

@@ -26,6 +26,9 @@ import (
 // inside is set in the environment of the process that is in the namespace.
 const inside = "GOAOE_BENCH_INSIDE"
 
+// maxReps keeps the number of runs of a row below the number of generations of stamps.
+const maxReps = 1000
+
 // packages says where what is missing comes from.
 var packages = map[string]string{goaoe: "make build", vblade: "apt-get install vblade", fio: "apt-get install fio"}
 
@@ -38,10 +41,10 @@ func main() {
 }
 
 type options struct {
-	goaoe, dir, out, rows string
-	mib                   int64
-	reps                  int
-	quick, quiet          bool
+	goaoe, dir, out, rows, json string
+	mib                         int64
+	reps                        int
+	quick, quiet                bool
 }
 
 func flags() options {
@@ -49,6 +52,7 @@ func flags() options {
 	flag.StringVar(&o.goaoe, "goaoe", "bin/goaoe", "the program to measure")
 	flag.StringVar(&o.dir, "dir", "out/bench", "directory for the images, on the file system to measure")
 	flag.StringVar(&o.out, "out", "out/bench", "directory for bench.txt, bench.json and the targets' output")
+	flag.StringVar(&o.json, "json", "", "write the figures into this file, too")
 	flag.StringVar(&o.rows, "rows", "", "only the rows whose letter and title match this regular expression, e.g. '^[ab]'")
 	flag.Int64Var(&o.mib, "size", 1024, "size of the image in MiB")
 	flag.IntVar(&o.reps, "reps", 0, "repetitions (default 5, with -quick 3)")
@@ -63,7 +67,7 @@ func run() error {
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unknown argument %q", flag.Arg(0))
 	}
-	if o.reps < 0 || o.mib < 1 {
+	if o.reps < 0 || o.reps > maxReps || o.mib < 1 {
 		return fmt.Errorf("%d repetitions with an image of %d MiB make no sense", o.reps, o.mib)
 	}
 	chosen, err := choose(o.rows)
@@ -199,7 +203,7 @@ func (o *options) bench(ctx context.Context, chosen []row, programs map[string]s
 		r.Rows = append(r.Rows, res)
 	}
 	r.text(os.Stdout)
-	return r.save(o.out)
+	return r.save(o.out, o.json)
 }
 
 // images makes what the rows need: one image, and another for fio to write to.

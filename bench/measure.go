@@ -17,6 +17,7 @@ type sample struct {
 	P50         float64 `json:"p50_us"`
 	P999        float64 `json:"p99_9_us"`
 	TargetCPU   float64 `json:"target_cpu_us_per_request,omitempty"`
+	ClientIdle  float64 `json:"client_idle,omitempty"` // share of the time in which the load generator waited
 	Requests    uint64  `json:"requests,omitempty"`
 	Retransmits uint64  `json:"retransmits,omitempty"`
 	Errors      uint64  `json:"errors,omitempty"`
@@ -30,6 +31,7 @@ type bench struct {
 	image    string // the stamped image
 	fioImage string // for fio's writes, which would destroy the stamps: made in the same way
 	size     int64
+	dirty    bool   // the image was written to and does not hold its first stamps any more
 	state    string // a directory for the state of targets
 	logs     string
 	programs map[string]string // by kind
@@ -44,6 +46,12 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 	for _, c := range r.contestants {
 		o.Entries = append(o.Entries, entry{Name: c.name})
 	}
+	if b.dirty {
+		if err := loadgen.Fill(b.image, b.size); err != nil {
+			return o, err
+		}
+		b.dirty = false
+	}
 	if r.cached {
 		if err := loadgen.Check(b.image); err != nil {
 			return o, err
@@ -55,19 +63,26 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 	}
 	defer undo()
 	o.BusyBefore = busy(500 * time.Millisecond)
+	if r.work.Writes > 0 {
+		r.work.Last = make([]uint16, b.size/aoe.SectorSize/int64(r.work.Sectors))
+		b.dirty = true
+	}
 	for rep := range b.reps {
 		for i, c := range r.contestants {
 			if err := ctx.Err(); err != nil {
 				return o, err
+			}
+			if r.work.Writes == 100 {
+				r.work.Generation++ // each run writes something else, so that each can be checked
 			}
 			s := b.once(ctx, r, c, fmt.Sprintf("%s-%d-%d", r.id, i, rep))
 			b.say("  %s %s %d/%d: %.0f/s, p50 %.1f us %s\n", r.id, c.name, rep+1, b.reps, s.PerSecond, s.P50, s.Void)
 			o.Entries[i].Samples = append(o.Entries[i].Samples, s)
 		}
 	}
-	if r.checkImage {
-		if err := loadgen.Check(b.image); err != nil {
-			o.Void = "after the writes: " + err.Error()
+	if r.work.Writes > 0 {
+		if err := loadgen.CheckWritten(b.image, r.work.Sectors, r.work.Last); err != nil {
+			o.Void = "a write that was answered is not there: " + err.Error()
 		}
 	}
 	return o, ctx.Err()
@@ -101,7 +116,7 @@ func (b *bench) once(ctx context.Context, r row, c contestant, id string) sample
 	if err != nil {
 		return sample{Void: err.Error()}
 	}
-	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), Requests: res.Requests,
+	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), ClientIdle: res.Idle, Requests: res.Requests,
 		Retransmits: res.Retransmits, Errors: res.Errors, Mismatches: res.Mismatches, Void: res.Bad()}
 }
 

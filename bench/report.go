@@ -13,6 +13,7 @@ import (
 const (
 	noisySpread = 0.15 // of a peer's repetitions: (max - min) / median
 	noisyBusy   = 0.5  // CPUs in use by others before a row
+	littleIdle  = 0.05 // of the load generator: less, and it may be what limits
 )
 
 // entry is one contestant's part of a row. The medians leave out repetitions that are void.
@@ -67,7 +68,7 @@ func median(v []float64) float64 {
 
 // sum makes the medians. One void repetition makes the entry void, and says why: the others would hide what was wrong.
 func (e *entry) sum(latency bool) {
-	var rate, p50, p999, cpu []float64
+	var rate, p50, p999, cpu, idle []float64
 	for i, s := range e.Samples {
 		if s.Void != "" {
 			if e.Void == "" {
@@ -75,7 +76,8 @@ func (e *entry) sum(latency bool) {
 			}
 			continue
 		}
-		rate, p50, p999, cpu = append(rate, s.PerSecond), append(p50, s.P50), append(p999, s.P999), append(cpu, s.TargetCPU)
+		rate, p50, p999 = append(rate, s.PerSecond), append(p50, s.P50), append(p999, s.P999)
+		cpu, idle = append(cpu, s.TargetCPU), append(idle, s.ClientIdle)
 	}
 	if len(rate) == 0 {
 		if e.Void == "" {
@@ -83,7 +85,7 @@ func (e *entry) sum(latency bool) {
 		}
 		return
 	}
-	e.Median = sample{PerSecond: median(rate), P50: median(p50), P999: median(p999), TargetCPU: median(cpu)}
+	e.Median = sample{PerSecond: median(rate), P50: median(p50), P999: median(p999), TargetCPU: median(cpu), ClientIdle: median(idle)}
 	of := rate
 	if e.headline = e.Median.PerSecond; latency {
 		of, e.headline = p50, e.Median.P50
@@ -123,6 +125,12 @@ func (o *outcome) sum() {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("noisy: the repetitions of %s differ by %.0f %%", peer.Name, peer.Spread*100))
 		}
 	}
+	for i, e := range o.Entries {
+		if o.row.contestants[i].kind != fio && e.Void == "" && e.Median.ClientIdle < littleIdle {
+			o.Warnings = append(o.Warnings, fmt.Sprintf("the load generator waited for %.0f %% of the time only: %s may be faster than it could ask",
+				e.Median.ClientIdle*100, e.Name))
+		}
+	}
 	if o.BusyBefore > noisyBusy {
 		o.Warnings = append(o.Warnings, fmt.Sprintf("noisy: other processes used %.1f CPUs before this row", o.BusyBefore))
 	}
@@ -144,17 +152,17 @@ func (r *report) text(w io.Writer) {
 		if o.row.latency {
 			unit = "p50 us"
 		}
-		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\t%s min..max\tspread\t\n", unit)
+		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\tclient idle\t%s min..max\tspread\t\n", unit)
 		for _, e := range o.Entries {
 			if e.Median.PerSecond == 0 {
-				fmt.Fprintf(t, "  %s\t-\t-\t-\t-\t-\t-\t\n", e.Name)
+				fmt.Fprintf(t, "  %s\t-\t-\t-\t-\t-\t-\t-\t\n", e.Name)
 				continue
 			}
-			cpu := "-"
+			cpu, idle := "-", "-" // fio has no target
 			if e.Median.TargetCPU > 0 {
-				cpu = fmt.Sprintf("%.2f", e.Median.TargetCPU)
+				cpu, idle = fmt.Sprintf("%.2f", e.Median.TargetCPU), fmt.Sprintf("%.0f %%", e.Median.ClientIdle*100)
 			}
-			fmt.Fprintf(t, "  %s\t%.0f\t%.1f\t%.1f\t%s\t%s..%s\t%.0f %%\t\n", e.Name, e.Median.PerSecond, e.Median.P50, e.Median.P999, cpu,
+			fmt.Fprintf(t, "  %s\t%.0f\t%.1f\t%.1f\t%s\t%s\t%s..%s\t%.0f %%\t\n", e.Name, e.Median.PerSecond, e.Median.P50, e.Median.P999, cpu, idle,
 				short(e.Min), short(e.Max), e.Spread*100)
 		}
 		t.Flush()
@@ -198,8 +206,8 @@ func short(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// save writes both forms into the directory.
-func (r *report) save(dir string) error {
+// save writes both forms into the directory, and the JSON into the file more, too, unless that is empty.
+func (r *report) save(dir, more string) error {
 	var text strings.Builder
 	r.text(&text)
 	b, err := json.MarshalIndent(r, "", "  ")
@@ -209,5 +217,11 @@ func (r *report) save(dir string) error {
 	if err := os.WriteFile(dir+"/bench.txt", []byte(text.String()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(dir+"/bench.json", append(b, '\n'), 0o644)
+	b = append(b, '\n')
+	if more != "" {
+		if err := os.WriteFile(more, b, 0o644); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(dir+"/bench.json", b, 0o644)
 }
