@@ -120,13 +120,13 @@ func TestRepeatsInTime(t *testing.T) {
 		switch lba(q) {
 		case 10: // never answered while the hook is there
 			olds++
+			order <- "old" // before the word that it is here
 			old <- olds
-			order <- "old"
 			return nil, true
 		case 20: // lost once
 			youngs++
-			young <- youngs
 			order <- "young"
+			young <- youngs
 			return nil, youngs == 1
 		}
 		return nil, false
