@@ -26,11 +26,16 @@ type builder struct {
 
 // build is the last step of reading: sections to Config.
 func build(file string, d decoder, opt Options) (*Config, Problems) {
+	for _, f := range opt.DropIns {
+		d.dropIn(f)
+	}
 	d.args(opt.Args)
 	b := &builder{ps: d.ps, doc: d.doc, opt: opt, cfg: &Config{File: file}}
 	b.global()
 	b.log()
+	b.services()
 	b.interfaces()
+	b.changes()
 	b.access()
 	b.exports()
 	b.unused()

@@ -47,8 +47,12 @@ type Config struct {
 	File       string // the file it was read from; empty when there was none
 	Global     Global
 	Log        Log
+	Control    Control
+	Web        Web
+	Metrics    Metrics
 	Interfaces []Interface // settings by pattern, in the order of the file; see Interface
 	Exports    []Export    // in the order of their addresses
+	Disabled   []Export    // those that are switched off; they keep their addresses
 }
 
 // Global holds the settings of the process.
@@ -129,6 +133,7 @@ type Export struct {
 
 	AcceptAnyVersion bool `key:"accept-any-version"` // take frames whose AoE version is not 1
 	Force            bool `key:"force"`              // serve although another target answers under the same address
+	Disabled         bool `key:"disabled"`           // not served
 
 	Access     *ACL `key:"accept"`      // every command of every frame; nil: no restriction (from accept and deny)
 	ConfigRead *ACL `key:"config-read"` // query config: read and the two tests; nil: no restriction

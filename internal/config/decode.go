@@ -42,8 +42,9 @@ type doc struct {
 	global, log, defaults *section
 	hosts                 []item // text: name; see hostMACs
 	hostMACs              map[string]string
+	control, web, metrics *section
 	interfaces, lists     []*section
-	exports               []*section
+	exports, changes      []*section
 }
 
 // decoder turns the tree into sections and notes problems.
@@ -59,6 +60,7 @@ func newSection(kind string, pos Position) *section {
 func newDoc() doc {
 	return doc{
 		global: newSection("global", Position{}), log: newSection("log", Position{}), defaults: newSection("defaults", Position{}),
+		control: newSection("control", Position{}), web: newSection("web", Position{}), metrics: newSection("metrics", Position{}),
 		hostMACs: map[string]string{},
 	}
 }
@@ -73,12 +75,20 @@ func (d *decoder) decode(root *node) {
 			d.table(n, d.doc.log)
 		case "defaults":
 			d.table(n, d.doc.defaults)
+		case "control":
+			d.table(n, d.doc.control)
+		case "web":
+			d.table(n, d.doc.web)
+		case "metrics":
+			d.table(n, d.doc.metrics)
 		case "hosts":
 			d.hosts(n)
 		case "interface":
-			d.doc.interfaces = d.tables(n)
+			d.doc.interfaces = append(d.doc.interfaces, d.tables(n)...)
 		case "export":
-			d.doc.exports = d.tables(n)
+			d.doc.exports = append(d.doc.exports, d.tables(n)...)
+		case "change":
+			d.doc.changes = append(d.doc.changes, d.tables(n)...)
 		case "access-list":
 			d.accessLists(n)
 		default:

@@ -27,12 +27,13 @@ type Plan struct {
 	// Global, Log and Interfaces say which keys of these sections differ. Interfaces has one entry per pattern.
 	Global     []string
 	Log        []string
+	Services   []string // of [control], [web] and [metrics], e.g. "web.listen"
 	Interfaces []string
 }
 
 // Empty tells whether nothing is to be done.
 func (p Plan) Empty() bool {
-	return len(p.Added)+len(p.Removed)+len(p.Changed)+len(p.Global)+len(p.Log)+len(p.Interfaces) == 0
+	return len(p.Added)+len(p.Removed)+len(p.Changed)+len(p.Global)+len(p.Log)+len(p.Services)+len(p.Interfaces) == 0
 }
 
 // Diff compares two configurations. Where something is written in a file makes no difference.
@@ -62,6 +63,14 @@ func Diff(old, now *Config) Plan {
 	}
 	p.Global = changedKeys(old.Global, now.Global)
 	p.Log = changedKeys(old.Log, now.Log)
+	for _, s := range []struct {
+		name     string
+		old, now any
+	}{{"control", old.Control, now.Control}, {"web", old.Web, now.Web}, {"metrics", old.Metrics, now.Metrics}} {
+		for _, key := range changedKeys(s.old, s.now) {
+			p.Services = append(p.Services, s.name+"."+key)
+		}
+	}
 	p.Interfaces = changedInterfaces(old.Interfaces, now.Interfaces)
 	return p
 }

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,10 +17,13 @@ func Encode(c *Config) string {
 	e := encoder{}
 	e.section("[global]", "global", c.Global)
 	e.section("[log]", "log", c.Log)
+	e.section("[control]", "control", c.Control)
+	e.section("[web]", "web", c.Web)
+	e.section("[metrics]", "metrics", c.Metrics)
 	for _, i := range c.Interfaces {
 		e.section("[[interface]]", "interface", i)
 	}
-	for _, x := range c.Exports {
+	for _, x := range slices.Concat(c.Exports, c.Disabled) {
 		e.section("[[export]]", "export", x)
 	}
 	return e.body.String() + e.lists.String()

@@ -62,6 +62,12 @@ func (b *builder) exports() {
 		b.checkDefaults()
 	}
 	slices.SortStableFunc(b.cfg.Exports, func(x, y Export) int { return int(x.Addr.Key()) - int(y.Addr.Key()) })
+	for _, e := range b.cfg.Exports {
+		if e.Disabled {
+			b.cfg.Disabled = append(b.cfg.Disabled, e)
+		}
+	}
+	b.cfg.Exports = slices.DeleteFunc(b.cfg.Exports, func(e Export) bool { return e.Disabled })
 }
 
 // number gives an export the first free slot of its shelf, from the default slot on. It comes after all addresses
@@ -105,7 +111,7 @@ func (b *builder) export(own, s *section) Export {
 		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"),
 		Discard: s.yes("discard"), Smart: s.yes("smart"), IOEngine: IOEngine(s.text("io-engine")),
 		Model: s.text("model"), Serial: s.text("serial"), Firmware: s.text("firmware"), PhysicalSector: int(s.num("physical-sector")),
-		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"),
+		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"), Disabled: s.yes("disabled"),
 	}
 	for key, v := range s.set {
 		e.Keys[key] = v.pos

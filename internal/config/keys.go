@@ -65,10 +65,16 @@ var Sections = []Section{
 		"A named set of initiators, by Ethernet address. First the rules are tried from top to bottom, then the members",
 		"(all accepted), then the policy decides. A member is an address, a host's name or another access list."}},
 	{"export", "[[export]]", []string{"One target: a file or device and the address it is served under."}},
+	{"change", "[[change]]", []string{
+		"Settings that an export of another file has instead of those that stand there. It has the keys of [[export]], and address",
+		"says which one is meant. It is for the drop-ins in conf.d, where goaoe set --save keeps what it changed."}},
+	{"control", "[control]", []string{"The socket for the commands that control a running daemon."}},
+	{"web", "[web]", []string{"The web page."}},
+	{"metrics", "[metrics]", []string{"Metrics for Prometheus."}},
 }
 
 // Keys is the table of all settings, in the order of the reference file.
-var Keys = slices.Concat(globalKeys, logKeys, defaultsKeys, interfaceKeys, hostsKeys, accessKeys, exportKeys)
+var Keys = slices.Concat(globalKeys, logKeys, defaultsKeys, interfaceKeys, hostsKeys, accessKeys, exportKeys, changeKeys, serviceKeys)
 
 var globalKeys = []Key{
 	{Section: "global", Name: "state-directory", Type: TypePath, Default: `"/var/lib/goaoe"`,

@@ -1,5 +1,7 @@
 package config
 
+import "slices"
+
 // sharedKeys are the keys of an export that [defaults] may set for all of them.
 var sharedKeys = []Key{
 	{Name: "interfaces", Type: TypeNames, Example: `["eth1", "vlan*"]`,
@@ -64,11 +66,14 @@ var ownKeys = []Key{
 		Help: "Serial number in IDENTIFY, up to 20 printable ASCII characters. Default: made from the machine and the address."},
 	{Name: "force", Type: TypeBool, Default: "false",
 		Help: "Serve although another target answers under the same address. Linux then mixes the two: data loss."},
+	{Name: "disabled", Type: TypeBool, Default: "false",
+		Help: "Do not serve it. It keeps its address."},
 }
 
 var (
 	defaultsKeys = inSection("defaults", sharedKeys)
 	exportKeys   = append(inSection("export", ownKeys), inSection("export", sharedKeys)...)
+	changeKeys   = inSection("change", slices.Concat(ownKeys, sharedKeys))
 )
 
 // inSection returns the keys as those of a section.

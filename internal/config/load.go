@@ -13,26 +13,21 @@ import (
 type Options struct {
 	Sysroot string // put before the path of the ethers file; empty: the machine's own
 	Args    Args   // of the command line
+	DropIns []File // further files, whose exports and changes are added; see ReadFiles
 }
 
-// Load reads a configuration file and merges the arguments of the command line into it. An empty file name means that
+// Load reads a configuration file with its drop-ins and merges the arguments of the command line into it. An empty file name means that
 // there are only arguments. The Config is never nil, but must not be used when Problems.Err is not nil.
 func Load(file string, opt Options) (*Config, Problems) {
 	if file == "" {
 		return build("", decoder{doc: newDoc()}, opt)
 	}
-	data, err := readFile(file)
-	if err != nil {
-		p := Problem{Severity: Error, Position: Position{File: file}, Message: reason(err)}
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-			p.Hint = "goaoe init prints one to begin with"
-		case errors.Is(err, fs.ErrPermission):
-			p.Hint = "run as root, or as the user that the file belongs to"
-		}
-		return &Config{File: file}, Problems{p}
+	f, ps := ReadFiles(file)
+	if ps.Err() != nil {
+		return &Config{File: file}, ps
 	}
-	return Parse(file, data, opt)
+	opt.DropIns = append(f.DropIns, opt.DropIns...)
+	return Parse(file, f.Main.Data, opt)
 }
 
 // readFile reads a file of sensible size.

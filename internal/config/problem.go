@@ -99,7 +99,7 @@ func (ps Problems) unique() Problems {
 // rank orders places by kind: in a file, on the command line, nowhere.
 func rank(p Position) int {
 	switch {
-	case p.File == CommandLine:
+	case p.File == CommandLine, p.File == RunTime && p.Line == 0:
 		return 1
 	case p.Line == 0:
 		return 2

@@ -38,6 +38,9 @@ func Reference() string {
 			header = "#" + header
 		case "access-list":
 			header = "#[access-list.admins]"
+		case "change":
+			b.WriteString("#     [[change]]\n#     address = \"0.1\"\n#     read-only = true\n")
+			continue
 		}
 		b.WriteString(header + "\n")
 		inherited := false
@@ -131,7 +134,7 @@ func KeysHelp(sections ...string) string {
 		}
 		fmt.Fprintf(&b, "%s\n", s.Header)
 		for _, k := range Keys {
-			if k.Section != s.Name || k.Inherit {
+			if k.Section != s.Name || k.Inherit || s.Name == "change" {
 				continue
 			}
 			def := ""
@@ -143,8 +146,11 @@ func KeysHelp(sections ...string) string {
 				fmt.Fprintf(&b, "      %s\n", line)
 			}
 		}
-		if s.Name == "export" {
+		switch s.Name {
+		case "export":
 			b.WriteString("  and every key of [defaults]\n")
+		case "change":
+			b.WriteString("  address\n      Which export is changed. Required.\n  and every key of [[export]]\n")
 		}
 	}
 	return b.String()
