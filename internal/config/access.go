@@ -16,6 +16,8 @@ type set struct {
 	rows  map[aoe.MAC]bool
 	other bool
 	log   bool
+	// logTarget is where refusals are logged; empty: not said
+	logTarget string
 }
 
 // has tells whether m is in the set.
@@ -147,6 +149,9 @@ func (b *builder) resolve(l *list) *set {
 	}
 	l.set = combine(rows, s.text("policy") == "accept")
 	l.set.log = l.set.log || s.yes("log")
+	if t := b.logTarget(s); t != "" {
+		l.set.logTarget = t
+	}
 	l.state = 2
 	return l.set
 }
@@ -204,6 +209,9 @@ func combine(rows []member, policy bool) *set {
 	out := &set{rows: map[aoe.MAC]bool{}, other: policy}
 	for _, r := range slices.Backward(rows) {
 		out.log = out.log || r.set.log
+		if r.set.log && r.set.logTarget != "" {
+			out.logTarget = r.set.logTarget // of the first row that names one
+		}
 		for m := range r.set.rows {
 			out.rows[m] = false // decided below
 		}
@@ -248,7 +256,7 @@ func acl(accept []*set, accepts bool, deny []*set, names string) *ACL {
 		rows = append(rows, member{true, a})
 	}
 	s := combine(rows, !accepts)
-	out := &ACL{Names: names, Policy: s.other, Log: s.log}
+	out := &ACL{Names: names, Policy: s.other, Log: s.log, LogTarget: s.logTarget}
 	for m, yes := range s.rows {
 		if yes != s.other {
 			out.Rows = append(out.Rows, ACLRow{m, yes})

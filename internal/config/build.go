@@ -12,12 +12,13 @@ import (
 
 // builder makes the Config of the sections.
 type builder struct {
-	ps    Problems
-	doc   doc
-	opt   Options
-	cfg   *Config
-	names accessTable
-	high  struct { // exports at slots that old Linux drivers do not have
+	ps       Problems
+	doc      doc
+	opt      Options
+	cfg      *Config
+	names    accessTable
+	logsUsed map[string]bool // names of log targets that something is sent to
+	high     struct {        // exports at slots that old Linux drivers do not have
 		count int
 		first *section
 		addr  aoe.Addr
@@ -129,24 +130,6 @@ func (b *builder) global() {
 	}
 }
 
-// log reads [log].
-func (b *builder) log() {
-	s := b.doc.log
-	b.cfg.Log = Log{
-		Level: s.text("level"), Format: s.text("format"), Target: LogTarget(s.text("target")),
-		File: s.text("file"), Facility: s.text("facility"),
-	}
-	if b.cfg.Log.Target == LogFile && !s.has("file") {
-		b.problem(Error, s, "target", "the log is to go to a file, but none is named", `add file = "/var/log/goaoe.log"`)
-	}
-	if b.cfg.Log.Target != LogFile && s.has("file") && !s.bad["target"] {
-		b.problem(Warning, s, "file", "has no effect", `it needs target = "file"`)
-	}
-	if b.cfg.Log.Target != LogSyslog && s.has("facility") && !s.bad["target"] {
-		b.problem(Warning, s, "facility", "has no effect", `it needs target = "syslog"`)
-	}
-}
-
 // interfaces reads the [[interface]] sections.
 func (b *builder) interfaces() {
 	for _, s := range b.doc.interfaces {
@@ -160,6 +143,7 @@ func (b *builder) interfaces() {
 		i := Interface{
 			Pattern: s.text("name"), Pos: s.pos,
 			MTU: int(s.num("mtu")), RingFrames: int(s.num("ring-frames")), SendBuffer: int(s.num("send-buffer")),
+			LogTarget: b.logTarget(s), LogLevel: s.text("log-level"),
 		}
 		if err := checkPattern(i.Pattern); err != nil {
 			b.problem(Error, s, "name", err.Error(), "")
@@ -200,6 +184,7 @@ func (b *builder) unused() {
 			b.problem(Warning, s, "", "is not used", "name it in accept, deny, config-read, config-set, read or write")
 		}
 	}
+	b.unusedLogTargets()
 	if len(b.doc.exports) == 0 {
 		b.ps.add(Problem{Severity: Warning, Position: Position{File: b.cfg.File}, Message: "there is nothing to export",
 			Hint: "add an [[export]] section, or an argument such as e0.1=/dev/sda5"})

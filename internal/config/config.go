@@ -47,6 +47,7 @@ type Config struct {
 	File       string // the file it was read from; empty when there was none
 	Global     Global
 	Log        Log
+	LogTargets []NamedLogTarget // in the order of their names
 	Control    Control
 	Web        Web
 	Metrics    Metrics
@@ -66,31 +67,14 @@ type Global struct {
 	Ethers          string        `key:"ethers"`            // file of names of Ethernet addresses
 }
 
-// LogTarget says where log lines go.
-type LogTarget string
-
-// The log targets.
-const (
-	LogStderr LogTarget = "stderr"
-	LogSyslog LogTarget = "syslog"
-	LogFile   LogTarget = "file"
-)
-
-// Log holds the settings of the log.
-type Log struct {
-	Level    string    `key:"level"`    // "error", "warn", "info" or "debug"
-	Format   string    `key:"format"`   // "text" or "json"
-	Target   LogTarget `key:"target"`   // where to
-	File     string    `key:"file"`     // path for LogFile
-	Facility string    `key:"facility"` // for LogSyslog: "daemon", "user", "local0" to "local7"
-}
-
 // Interface holds the settings of the interfaces whose names match a pattern. The first that matches counts.
 type Interface struct {
 	Pattern    string   `key:"name"`         // a name or a glob
 	MTU        int      `key:"mtu"`          // use at most this; 0: as the interface has
 	RingFrames int      `key:"ring-frames"`  // frames in the receive ring; 0: chosen by the link
 	SendBuffer int      `key:"send-buffer"`  // bytes of the socket's send buffer; 0: chosen by the link
+	LogTarget  string   `key:"log-target"`   // name of a NamedLogTarget; empty: that of [log]
+	LogLevel   string   `key:"log-level"`    // as Log.Level; empty: that one
 	Pos        Position `key:"-" json:"pos"` // of the section
 }
 
@@ -135,6 +119,10 @@ type Export struct {
 	Force            bool `key:"force"`              // serve although another target answers under the same address
 	Disabled         bool `key:"disabled"`           // not served
 
+	LogTarget string `key:"log-target"` // name of a NamedLogTarget; empty: that of [log]
+	LogLevel  string `key:"log-level"`  // as Log.Level; empty: that one
+	Trace     bool   `key:"trace"`      // a line per request in the log
+
 	Access     *ACL `key:"accept"`      // every command of every frame; nil: no restriction (from accept and deny)
 	ConfigRead *ACL `key:"config-read"` // query config: read and the two tests; nil: no restriction
 	ConfigSet  *ACL `key:"config-set"`  // query config: set and force set
@@ -161,6 +149,8 @@ type ACL struct {
 	Policy bool     `json:"policy"` // true: accept who has no row
 	Log    bool     `json:"log"`    // tell the log about refusals
 	Rows   []ACLRow `json:"rows"`
+	// LogTarget is the NamedLogTarget that is told about refusals; empty: that of the export.
+	LogTarget string `json:"log_target,omitempty"`
 }
 
 // ACLRow is the decision for one Ethernet address.

@@ -44,6 +44,7 @@ type doc struct {
 	hostMACs              map[string]string
 	control, web, metrics *section
 	interfaces, lists     []*section
+	logTargets            []*section
 	exports, changes      []*section
 }
 
@@ -90,7 +91,9 @@ func (d *decoder) decode(root *node) {
 		case "change":
 			d.doc.changes = append(d.doc.changes, d.tables(n)...)
 		case "access-list":
-			d.accessLists(n)
+			d.doc.lists = append(d.doc.lists, d.named(n)...)
+		case "log-target":
+			d.doc.logTargets = append(d.doc.logTargets, d.named(n)...)
 		default:
 			d.unknownSection(n)
 		}
@@ -186,26 +189,28 @@ func (d *decoder) tables(n *node) []*section {
 	return out
 }
 
-// accessLists decodes [access-list.NAME] tables.
-func (d *decoder) accessLists(n *node) {
+// named decodes [access-list.NAME] and [log-target.NAME] tables.
+func (d *decoder) named(n *node) (out []*section) {
+	what := map[string]string{"access-list": "an access list", "log-target": "a log target"}[n.name]
 	if n.kind != kindTable {
-		d.ps.add(Problem{Severity: Error, Position: n.pos, Key: n.name, Message: "an access list needs a name",
-			Hint: "write [access-list.NAME] with single brackets"})
-		return
+		d.ps.add(Problem{Severity: Error, Position: n.pos, Key: n.name, Message: what + " needs a name",
+			Hint: "write " + headerOf(n.name) + " with single brackets"})
+		return nil
 	}
 	for _, c := range n.children {
 		if c.kind != kindTable {
-			d.ps.add(Problem{Severity: Error, Position: c.pos, Key: "access-list." + c.name, Value: c.raw, Message: "an access list needs a name",
-				Hint: "write [access-list.NAME] above this line"})
+			d.ps.add(Problem{Severity: Error, Position: c.pos, Key: n.name + "." + c.name, Value: c.raw, Message: what + " needs a name",
+				Hint: "write " + headerOf(n.name) + " above this line"})
 			continue
 		}
-		s := newSection("access-list", c.pos)
+		s := newSection(n.name, c.pos)
 		s.name = c.name
 		for _, k := range c.children {
 			d.key(k, s)
 		}
-		d.doc.lists = append(d.doc.lists, s)
+		out = append(out, s)
 	}
+	return out
 }
 
 // hosts decodes [hosts]. The addresses are judged with those of /etc/ethers, see names of access lists.

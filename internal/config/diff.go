@@ -62,7 +62,7 @@ func Diff(old, now *Config) Plan {
 		}
 	}
 	p.Global = changedKeys(old.Global, now.Global)
-	p.Log = changedKeys(old.Log, now.Log)
+	p.Log = append(changedKeys(old.Log, now.Log), changedLogTargets(old.LogTargets, now.LogTargets)...)
 	for _, s := range []struct {
 		name     string
 		old, now any
@@ -100,7 +100,7 @@ func (a *ACL) withoutNames() *ACL {
 	if a == nil {
 		return nil
 	}
-	return &ACL{Policy: a.Policy, Log: a.Log, Rows: a.Rows}
+	return &ACL{Policy: a.Policy, Log: a.Log, LogTarget: a.LogTarget, Rows: a.Rows}
 }
 
 // changedInterfaces returns the patterns whose settings differ, or whose order does (the first match counts).

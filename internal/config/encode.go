@@ -16,7 +16,10 @@ import (
 func Encode(c *Config) string {
 	e := encoder{}
 	e.section("[global]", "global", c.Global)
-	e.section("[log]", "log", c.Log)
+	e.section("[log]", "log", c.Log.used())
+	for _, t := range c.LogTargets {
+		e.section("[log-target."+tomlKey(t.Name)+"]", "log-target", t.used())
+	}
 	e.section("[control]", "control", c.Control)
 	e.section("[web]", "web", c.Web)
 	e.section("[metrics]", "metrics", c.Metrics)
@@ -90,7 +93,11 @@ func (e *encoder) list(a *ACL) string {
 	e.n++
 	name := fmt.Sprintf("list%d", e.n)
 	word := map[bool]string{true: "accept", false: "reject"}
-	fmt.Fprintf(&e.lists, "[access-list.%s]\npolicy = %q\nlog = %t\nrules = [", name, word[a.Policy], a.Log)
+	fmt.Fprintf(&e.lists, "[access-list.%s]\npolicy = %q\nlog = %t\n", name, word[a.Policy], a.Log)
+	if a.LogTarget != "" {
+		fmt.Fprintf(&e.lists, "log-target = %s\n", Quote(a.LogTarget))
+	}
+	e.lists.WriteString("rules = [")
 	for i, r := range a.Rows {
 		if i > 0 {
 			e.lists.WriteString(", ")

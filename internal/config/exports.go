@@ -90,6 +90,7 @@ func (b *builder) checkDefaults() {
 	for _, key := range []string{"accept", "deny", "config-read", "config-set", "read", "write"} {
 		b.listOf(b.doc.defaults, key)
 	}
+	b.logTarget(b.doc.defaults)
 }
 
 // addressKey is the key of a section that its address comes from; "" when none was written.
@@ -112,6 +113,7 @@ func (b *builder) export(own, s *section) Export {
 		Discard: s.yes("discard"), Smart: s.yes("smart"), IOEngine: IOEngine(s.text("io-engine")),
 		Model: s.text("model"), Serial: s.text("serial"), Firmware: s.text("firmware"), PhysicalSector: int(s.num("physical-sector")),
 		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"), Disabled: s.yes("disabled"),
+		LogTarget: b.logTarget(s), LogLevel: s.text("log-level"), Trace: s.yes("trace"),
 	}
 	for key, v := range s.set {
 		e.Keys[key] = v.pos

@@ -53,6 +53,8 @@ type Section struct {
 var Sections = []Section{
 	{"global", "[global]", []string{"The process as a whole."}},
 	{"log", "[log]", []string{"Where messages go, and how many of them."}},
+	{"log-target", "[log-target.NAME]", []string{
+		"Another place for messages, for those exports, interfaces and access lists that name it by log-target."}},
 	{"defaults", "[defaults]", []string{
 		"Settings that every export has unless it sets them itself.",
 		"Every key of [[export]] that is not about one device can stand here."}},
@@ -74,7 +76,7 @@ var Sections = []Section{
 }
 
 // Keys is the table of all settings, in the order of the reference file.
-var Keys = slices.Concat(globalKeys, logKeys, defaultsKeys, interfaceKeys, hostsKeys, accessKeys, exportKeys, changeKeys, serviceKeys)
+var Keys = slices.Concat(globalKeys, logKeys, logTargetKeys, defaultsKeys, interfaceKeys, interfaceLogKeys, hostsKeys, accessKeys, exportKeys, changeKeys, serviceKeys)
 
 var globalKeys = []Key{
 	{Section: "global", Name: "state-directory", Type: TypePath, Default: `"/var/lib/goaoe"`,
@@ -91,20 +93,6 @@ var globalKeys = []Key{
 		Help: "Workers per lane for the I/O engine \"threads\"."},
 	{Section: "global", Name: "ethers", Type: TypePath, Default: `"/etc/ethers"`,
 		Help: "File of names of Ethernet addresses (see ethers(5)). It need not exist."},
-}
-
-var logKeys = []Key{
-	{Section: "log", Name: "level", Type: TypeEnum, Enum: []string{"error", "warn", "info", "debug"}, Default: `"info"`,
-		Help: "The least important messages that are written."},
-	{Section: "log", Name: "format", Type: TypeEnum, Enum: []string{"text", "json"}, Default: `"text"`,
-		Help: "One line of key=value pairs per message, or one JSON object."},
-	{Section: "log", Name: "target", Type: TypeEnum, Enum: []string{"stderr", "syslog", "file"}, Default: `"stderr"`,
-		Help: "Where messages go. Under systemd, stderr is the journal."},
-	{Section: "log", Name: "file", Type: TypePath, Example: `"/var/log/goaoe.log"`,
-		Help: "The file for the target \"file\". It is opened again at a reload, so that it can be rotated."},
-	{Section: "log", Name: "facility", Type: TypeEnum, Default: `"daemon"`,
-		Enum: []string{"daemon", "user", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7"},
-		Help: "The facility for the target \"syslog\"."},
 }
 
 var interfaceKeys = []Key{
@@ -132,6 +120,8 @@ var accessKeys = []Key{
 		Help: "What happens to everybody else."},
 	{Section: "access-list", Name: "log", Type: TypeBool, Default: "false",
 		Help: "Write refusals to the log (at a limited rate)."},
+	{Section: "access-list", Name: "log-target", Type: TypeString, Example: `"disks"`,
+		Help: "Where refusals are written: the NAME of a [log-target.NAME]. Default: where the messages of the export go."},
 }
 
 // MinMTU is the smallest MTU that goaoe serves on: the longest config string and its header must fit a frame.

@@ -3,7 +3,7 @@ package config
 import "slices"
 
 // sharedKeys are the keys of an export that [defaults] may set for all of them.
-var sharedKeys = []Key{
+var sharedKeys = append([]Key{
 	{Name: "interfaces", Type: TypeNames, Example: `["eth1", "vlan*"]`,
 		Help: "Interfaces to serve on, by name or glob. They need not exist yet: goaoe waits for them."},
 	{Name: "shelf", Type: TypeInt, Min: 0, Max: 65534, Default: "0",
@@ -50,7 +50,7 @@ var sharedKeys = []Key{
 		Help: "Round the size down to a multiple of this many sectors; 16065 is a cylinder, which some Windows initiators need."},
 	{Name: "accept-any-version", Type: TypeBool, Default: "false",
 		Help: "Take requests whose AoE version is not 1."},
-}
+}, exportLogKeys...)
 
 // ownKeys are the keys of an export that are about one device.
 var ownKeys = []Key{
@@ -105,11 +105,11 @@ var foreignNames = map[string]string{
 	"bufcnt": "buffer-count", "buffers": "buffer-count", "sync": "write-cache", "readonly": "read-only", "ro": "read-only",
 	"direct": "direct-io", "size": "length", "ring-buffer-size": "ring-frames", "send-buffer-size": "send-buffer",
 	"log-level": "level", "filename": "file", "type": "target", "syslog-facility": "facility", "minor": "slot", "major": "shelf",
-	"trace-io": "level",
+	"trace-io": "trace",
 }
 
 // foreignSections are names that other targets have for our sections.
 var foreignSections = map[string]string{
 	"default": "defaults", "device": "export", "exports": "export", "target": "export", "targets": "export", "logging": "log",
-	"acls": "access-list", "acl": "access-list", "access-lists": "access-list", "interfaces": "interface", "ethers": "hosts", "host": "hosts",
+	"acls": "access-list", "acl": "access-list", "log-targets": "log-target", "access-lists": "access-list", "interfaces": "interface", "ethers": "hosts", "host": "hosts",
 }

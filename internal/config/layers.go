@@ -77,7 +77,7 @@ func fileProblem(file string, err error) Problem {
 }
 
 // dropInSections are the sections that a drop-in may have. The others are about the whole and belong into the main file.
-var dropInSections = []string{"export", "change", "access-list", "hosts", "interface"}
+var dropInSections = []string{"export", "change", "access-list", "hosts", "interface", "log-target"}
 
 // dropIn adds a drop-in to what was read so far.
 func (d *decoder) dropIn(f File) {

@@ -36,6 +36,8 @@ func Reference() string {
 		switch s.Name {
 		case "interface":
 			header = "#" + header
+		case "log-target":
+			header = "#[log-target.disks]"
 		case "access-list":
 			header = "#[access-list.admins]"
 		case "change":

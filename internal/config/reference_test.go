@@ -32,13 +32,14 @@ func TestReferenceFile(t *testing.T) {
 	})
 	on = regexp.MustCompile(`(?m)^(shelf|slot) = 0$`).ReplaceAllString(on, "") // address says them
 	on = strings.ReplaceAll(on, "#[access-list.admins]", "[access-list.admins]")
+	on = strings.Replace(on, "#[log-target.disks]", "[log-target.disks]\ntype = \"stderr\"", 1)
 	on = strings.Replace(on, "#[[interface]]", "[[interface]]\nname = \"eth1\"", 1)
 	on = strings.Replace(on, "facility = \"daemon\"\n", "", 1) // warns without syslog
 	withDefaults, ps := Parse("on.toml", []byte(on), Options{Sysroot: t.TempDir()})
 	if ps.Err() != nil {
 		t.Fatalf("with all defaults written out: %v", ps)
 	}
-	withDefaults.Interfaces = nil
+	withDefaults.Interfaces, withDefaults.LogTargets = nil, nil
 	if plan := Diff(cfg, withDefaults); !plan.Empty() {
 		t.Errorf("defaults that are documented are not those that count: %+v", plan)
 	}

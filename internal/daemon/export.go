@@ -135,7 +135,8 @@ func needsRestart(old, now *config.Export) bool {
 }
 
 // adjustable are the keys that adjust can apply.
-var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write"}
+var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write",
+	"log-target", "log-level", "trace"}
 
 // adjust takes over what can change while the export runs.
 func (d *Daemon) adjust(x *export) {
