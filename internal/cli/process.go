@@ -17,6 +17,7 @@ import (
 
 	"goaoe/internal/config"
 	"goaoe/internal/daemon"
+	"goaoe/internal/logging"
 )
 
 // processFlags are the flags that serve and export have in common.
@@ -94,12 +95,12 @@ func (p *process) run() error {
 	if err := checkProcess(cfg); err != nil {
 		return err
 	}
-	logs := NewLogging(p.env.Stderr)
-	if err := logs.Set(cfg.Log); err != nil {
+	logs := logging.New(p.env.Stderr)
+	if err := logs.Set(cfg); err != nil {
 		return Failf("%w", err)
 	}
 	defer func() { _ = logs.Close() }() // stderr is left, and takes what comes later
-	o := daemon.Options{Config: cfg, Log: logs.Logger(), SetLog: logs.Set, Strict: p.strict, StateFallback: p.fallback, Version: Version,
+	o := daemon.Options{Config: cfg, Log: logs.Logger(), Logs: logs, Strict: p.strict, StateFallback: p.fallback, Version: Version,
 		Sysroot: p.env.Sysroot}
 	if p.reloads {
 		o.Load = p.load

@@ -35,9 +35,9 @@ type Options struct {
 	Config *config.Config // without errors
 	// Load reads the configuration anew for a reload; nil when there is nothing to read.
 	Load func() (*config.Config, config.Problems)
-	// SetLog applies changed log settings; nil when they cannot change.
-	SetLog func(config.Log) error
-	Log    *slog.Logger
+	// Logs changes what is logged, and where, while the daemon runs; nil when that cannot change. Log leads there.
+	Logs LogControl
+	Log  *slog.Logger
 	// Strict makes everything that cannot be served at the start an error of Run; otherwise what is not there is waited for.
 	Strict bool
 	// StateFallback takes the user's own state directory, or none, where the configured one cannot be used.

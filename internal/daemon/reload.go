@@ -29,8 +29,8 @@ func (d *Daemon) reload() error {
 		return err
 	}
 	plan := config.Diff(d.cfg, now)
-	if d.o.SetLog != nil { // also unchanged: a log file is opened again then, so that it can be rotated
-		if err := d.o.SetLog(now.Log); err != nil {
+	if d.o.Logs != nil { // also unchanged: a log file is opened again then, so that it can be rotated
+		if err := d.o.Logs.Set(now); err != nil {
 			d.log.Error("the configuration's log settings cannot be used, nothing was changed: " + err.Error())
 			return err
 		}

@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"goaoe/aoe"
+	"goaoe/internal/config"
+)
+
+// LogControl is what the daemon needs of the log beside the *slog.Logger: changes while it runs. *logging.Log is one.
+type LogControl interface {
+	// Set applies the log settings of a configuration at a reload: files are opened again, and what SetLevel did is forgotten. On
+	// an error nothing changed.
+	Set(c *config.Config) error
+	// Apply applies them after any other change of the configuration in force (an export was added, an export's log-level
+	// was set): targets that did not change stay open, and what SetLevel did stays.
+	Apply(c *config.Config) error
+	// SetLevel changes the level of the daemon (""), an export ("e0.1") or an interface ("eth0") until the next Set; an empty level
+	// goes back to what the configuration says.
+	SetLevel(subject, level string) error
+	// Level returns the level in force for such a subject.
+	Level(subject string) string
+}
+
+// The attributes that tell the log what a line is about. It chooses level and target by them, see package logging.
+const (
+	attrExport    = "export"
+	attrInterface = "interface"
+	attrInitiator = "initiator"
+	attrLogTarget = "log-target"
+	attrTrace     = "trace"
+)
+
+// forExport says that a line is about an export.
+func forExport(a aoe.Addr) slog.Attr { return slog.String(attrExport, a.String()) }
+
+// forInterface says that a line is about an interface.
+func forInterface(name string) slog.Attr { return slog.String(attrInterface, name) }
+
+// logf writes a line about something, e.g. forExport.
+func (d *Daemon) logf(level slog.Level, about []slog.Attr, format string, args ...any) {
+	if ctx := context.Background(); d.log.Enabled(ctx, level) {
+		d.log.LogAttrs(ctx, level, fmt.Sprintf(format, args...), about...)
+	}
+}
+
+// of collects what a line is about.
+func of(about ...slog.Attr) []slog.Attr { return about }
+
+// followLogs makes the log follow a configuration that changed otherwise than by a reload.
+func (d *Daemon) followLogs() {
+	if d.o.Logs == nil {
+		return
+	}
+	if err := d.o.Logs.Apply(d.cfg); err != nil {
+		d.log.Error("the log settings cannot be used, the log stays as it was: " + err.Error())
+	}
+}
