@@ -176,3 +176,29 @@ func (a *ACL) text() string {
 func ExportKeys() []Key {
 	return slices.DeleteFunc(slices.Clone(changeKeys), func(k Key) bool { return k.Name == "address" || k.Name == "shelf" || k.Name == "slot" })
 }
+
+// SettingText returns a setting of [global] or [log], or one of the services as "web.listen" (section "services"), as text.
+func SettingText(c *Config, section, key string) string {
+	var v any
+	switch name, k, ok := strings.Cut(key, "."); {
+	case section == "global":
+		v = c.Global
+	case section == "log":
+		v = c.Log
+	case ok && name == "control":
+		v, key = c.Control, k
+	case ok && name == "web":
+		v, key = c.Web, k
+	case ok && name == "metrics":
+		v, key = c.Metrics, k
+	default:
+		return ""
+	}
+	rv := reflect.ValueOf(v)
+	for i := range rv.NumField() {
+		if rv.Type().Field(i).Tag.Get("key") == key {
+			return fmt.Sprint(rv.Field(i).Interface())
+		}
+	}
+	return ""
+}

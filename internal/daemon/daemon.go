@@ -33,8 +33,16 @@ const (
 // Options are what a daemon is made of.
 type Options struct {
 	Config *config.Config // without errors
-	// Load reads the configuration anew for a reload; nil when there is nothing to read.
-	Load func() (*config.Config, config.Problems)
+	// Files are what Config was made of by Parse.
+	Files config.Files
+	// Read reads the files anew for a reload; nil when there are none.
+	Read func() (config.Files, config.Problems)
+	// Parse makes a configuration of files, and of what the command line says; nil where nothing can be changed at run time.
+	Parse func(config.Files) (*config.Config, config.Problems)
+	// DropInDir is the folder where changes made at run time are saved; empty when they cannot be.
+	DropInDir string
+	// Format of the main file, and Socket of the control API, are only told in Status.
+	Format, Socket string
 	// Logs changes what is logged, and where, while the daemon runs; nil when that cannot change. Log leads there.
 	Logs LogControl
 	Log  *slog.Logger
@@ -69,7 +77,7 @@ type Daemon struct {
 	bg         sync.WaitGroup
 	faults     chan fault
 	neighbours chan stranger
-	reloads    chan chan error
+	layers     layers
 
 	exports  map[aoe.Addr]*export
 	ports    map[int]*port // by interface index
@@ -86,8 +94,8 @@ type Daemon struct {
 
 // New makes a daemon. Nothing is opened before Run.
 func New(o Options) *Daemon {
-	d := &Daemon{o: o, cfg: o.Config, log: o.Log, posts: make(chan func(), 64), quit: make(chan struct{}), faults: make(chan fault, 16),
-		neighbours: make(chan stranger, 16), reloads: make(chan chan error), exports: map[aoe.Addr]*export{}, ports: map[int]*port{},
+	d := &Daemon{o: o, cfg: o.Config, layers: layers{files: o.Files, unsaved: map[aoe.Addr]config.Layer{}}, log: o.Log, posts: make(chan func(), 64), quit: make(chan struct{}), faults: make(chan fault, 16),
+		neighbours: make(chan stranger, 16), exports: map[aoe.Addr]*export{}, ports: map[int]*port{},
 		failed: map[int]portFailure{}, said: map[string]string{}, heard: map[stranger]time.Time{}}
 	d.slow = newSlowPath(d.log)
 	return d
@@ -188,10 +196,6 @@ func (d *Daemon) loop(ctx context.Context) error {
 			d.portFault(f)
 		case s := <-d.neighbours:
 			d.hearNeighbour(s)
-		case done := <-d.reloads:
-			err := d.reload()
-			d.reconcile() // so that what can be applied at once is in force when Reload returns
-			done <- err
 		case <-beat:
 			d.notifier.alive()
 		}
@@ -252,17 +256,6 @@ func (d *Daemon) post(fn func()) bool {
 		return true
 	case <-d.quit:
 		return false
-	}
-}
-
-// Reload reads the configuration anew and applies it. The error says why everything stayed as it was.
-func (d *Daemon) Reload() error {
-	done := make(chan error, 1)
-	select {
-	case d.reloads <- done:
-		return <-done
-	case <-d.quit:
-		return errors.New("the daemon has ended")
 	}
 }
 

@@ -130,13 +130,17 @@ func needsRestart(old, now *config.Export) bool {
 				return true
 			}
 		}
+		// The file of a read-only export is not open for writing, and what a write cache holds must become durable first.
+		if old.ReadOnly && !now.ReadOnly || old.WriteCache && !now.WriteCache {
+			return true
+		}
 	}
 	return false
 }
 
 // adjustable are the keys that adjust can apply.
 var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write",
-	"log-target", "log-level", "trace"}
+	"read-only", "write-cache", "log-target", "log-level", "trace"}
 
 // adjust takes over what can change while the export runs.
 func (d *Daemon) adjust(x *export) {
@@ -149,6 +153,10 @@ func (d *Daemon) adjust(x *export) {
 	x.want = &x.cfg
 	x.run.target.SetBufferCount(uint16(x.cfg.BufferCount))
 	x.run.target.SetAccess(accessOf(&x.cfg))
+	x.run.target.SetReadOnly(x.cfg.ReadOnly)
+	if x.cfg.WriteCache {
+		x.run.target.AllowWriteCache()
+	}
 	clear(x.refused)
 }
 
@@ -310,7 +318,7 @@ func (d *Daemon) startClosing(x *export) {
 		d.updateTable(p)
 	}
 	saved := d.slow.remove(x.run.target)
-	eng, ex, log := d.eng, x.run.engine, d.log
+	eng, ex, log, st, cached := d.eng, x.run.engine, d.log, x.store, x.cfg.WriteCache
 	d.bg.Add(1)
 	go func() {
 		defer d.bg.Done()
@@ -327,6 +335,11 @@ func (d *Daemon) startClosing(x *export) {
 				return
 			default:
 				log.Warn(err.Error() + "; still waiting")
+			}
+		}
+		if s, ok := st.(interface{ Sync() error }); ok && cached {
+			if err := s.Sync(); err != nil {
+				log.Error(fmt.Sprintf("%v: what the write cache held may be lost: %v", x.addr, err))
 			}
 		}
 		select {

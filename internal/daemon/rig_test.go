@@ -179,13 +179,20 @@ func (r *rig) start(text string, edit ...func(*Options)) {
 func (r *rig) launch(text string, edit ...func(*Options)) error {
 	r.t.Helper()
 	file := r.write(text)
-	load := func() (*config.Config, config.Problems) { return config.Load(file, config.Options{}) }
-	cfg, problems := load()
+	read := func() (config.Files, config.Problems) { return config.ReadFiles(file) }
+	parse := func(f config.Files) (*config.Config, config.Problems) {
+		return config.Parse(f.Main.Name, f.Main.Data, config.Options{DropIns: f.DropIns})
+	}
+	files, problems := read()
+	if err := problems.Err(); err != nil {
+		r.t.Fatal(err)
+	}
+	cfg, problems := parse(files)
 	if err := problems.Err(); err != nil {
 		r.t.Fatal(err)
 	}
 	ready := make(chan Status, 1)
-	o := Options{Config: cfg, Load: load, Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test",
+	o := Options{Config: cfg, Files: files, Read: read, Parse: parse, DropInDir: config.DropInDir(file), Log: slog.New(slog.NewTextHandler(&r.log, &slog.HandlerOptions{Level: slog.LevelDebug})), Version: "test",
 		Ready: func(s Status) { ready <- s }}
 	for _, f := range edit {
 		f(&o)

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 
@@ -31,10 +32,17 @@ const replyMin = 1600
 // saver makes a state durable. It is *state.Entry but in tests.
 type saver interface{ Save(state.State) error }
 
+// slowItem is a request of an initiator, or an edit of the administrator.
+type slowItem struct {
+	engine.SlowRequest
+	edit func(target.State) target.State // nil for a request
+	done chan<- error                    // of an edit; has room for one
+}
+
 type slowExport struct {
 	target  *target.Export
 	entry   saver
-	queue   []engine.SlowRequest
+	queue   []slowItem
 	working bool
 	removed bool
 	done    chan struct{} // closed when removed and not working
@@ -62,6 +70,11 @@ func (s *slowPath) remove(t *target.Export) <-chan struct{} {
 		return done
 	}
 	delete(s.exports, t)
+	for _, it := range x.queue {
+		if it.edit != nil {
+			it.done <- errors.New("the export was closed meanwhile")
+		}
+	}
 	x.removed, x.queue = true, nil
 	if !x.working {
 		close(x.done)
@@ -77,13 +90,33 @@ func (s *slowPath) take(r engine.SlowRequest) bool {
 	if x == nil || s.ended || len(x.queue) >= slowQueue {
 		return false
 	}
-	x.queue = append(x.queue, r)
+	s.enqueue(x, slowItem{SlowRequest: r})
+	return true
+}
+
+// enqueue hands an item to the export's worker. s.mu is held.
+func (s *slowPath) enqueue(x *slowExport, it slowItem) {
+	x.queue = append(x.queue, it)
 	if !x.working {
 		x.working = true
 		s.workers.Add(1)
 		go s.work(x)
 	}
-	return true
+}
+
+// edit changes the state of an export as the administrator wants it, in order with the requests of initiators. The channel
+// gets one result, when the change is durable and in force.
+func (s *slowPath) edit(t *target.Export, fn func(target.State) target.State) <-chan error {
+	done := make(chan error, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	x := s.exports[t]
+	if x == nil || s.ended {
+		done <- errors.New("the export is not open")
+		return done
+	}
+	s.enqueue(x, slowItem{edit: fn, done: done})
+	return done
 }
 
 // work runs an export's requests until there are none.
@@ -104,6 +137,15 @@ func (s *slowPath) work(x *slowExport) {
 		x.queue = x.queue[1:]
 		s.mu.Unlock()
 
+		if r.edit != nil {
+			st := r.edit(*x.target.State())
+			err := x.entry.Save(state.State(st))
+			if err == nil {
+				x.target.SetState(&st)
+			}
+			r.done <- err
+			continue
+		}
 		in := r.Port.Ingress()
 		if n := max(in.MTU+14, replyMin); len(reply) < n {
 			reply = make([]byte, n)

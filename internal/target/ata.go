@@ -35,7 +35,7 @@ func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access
 	if req.Addr.Wild() { // one broadcast write would hit every disk of the network
 		return silent(stats.DropWildcard)
 	}
-	if r.op.Modifies() && (e.cfg.ReadOnly || !acc.Write.check(req.Src)) {
+	if r.op.Modifies() && (e.has(flagReadOnly) || !acc.Write.check(req.Src)) {
 		return e.refuse(req, in, b, &r, ata.ErrABRT)
 	}
 	switch r.op.Class {
@@ -154,13 +154,13 @@ func (e *Export) noData(req *Request, in *Ingress, b []byte, r *regs) Action {
 func (e *Export) setFeatures(req *Request, in *Ingress, b []byte, r *regs) Action {
 	switch r.Feature {
 	case ata.FeatureWriteCacheOn:
-		if !e.cfg.WriteCacheAllowed {
+		if !e.has(flagCacheAllowed) {
 			return e.refuse(req, in, b, r, ata.ErrABRT)
 		}
 		e.set(flagWriteCache, true)
 	case ata.FeatureWriteCacheOff:
 		e.set(flagWriteCache, false)
-		if e.cfg.WriteCacheAllowed && !e.cfg.ReadOnly {
+		if e.has(flagCacheAllowed) && !e.cfg.ReadOnly {
 			return Action{Kind: IO, IO: IOSpec{Kind: IOFlush}}
 		}
 	case ata.FeatureLookAheadOn:

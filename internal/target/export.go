@@ -79,6 +79,8 @@ const (
 	flagLookAhead
 	flagSmart
 	flagFailing
+	flagReadOnly
+	flagCacheAllowed
 )
 
 // Export is one target: a disk under an address. Handle and Finish run on the hot path; all other methods may be called
@@ -119,13 +121,11 @@ func NewExport(cfg ExportConfig) (*Export, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("export %v: %w", cfg.Addr, err)
 	}
-	cfg.Discard = cfg.Discard && !cfg.ReadOnly
 	e := &Export{addr: cfg.Addr, cfg: cfg}
 	e.ident = ata.Device{
 		Serial: cfg.Serial, Model: cfg.Model, Firmware: cfg.Firmware,
 		PhysicalSize: cfg.PhysicalSize, AlignOffset: cfg.AlignOffset / ata.SectorSize,
-		WriteCache: cfg.WriteCacheAllowed, Smart: cfg.Smart, FUA: true,
-		Trim: cfg.Discard, TrimZero: cfg.DiscardZeroes, WWN: cfg.WWN, Rotation: ata.RotationNone,
+		Smart: cfg.Smart, FUA: true, TrimZero: cfg.DiscardZeroes, WWN: cfg.WWN, Rotation: ata.RotationNone,
 	}
 	if cfg.Rotational {
 		e.ident.Rotation = rotationHint
@@ -133,6 +133,8 @@ func NewExport(cfg ExportConfig) (*Export, error) {
 	e.SetSectors(cfg.Sectors)
 	e.SetBufferCount(cfg.BufferCount)
 	e.set(flagWriteCache, cfg.WriteCacheAllowed)
+	e.set(flagCacheAllowed, cfg.WriteCacheAllowed)
+	e.set(flagReadOnly, cfg.ReadOnly)
 	e.set(flagLookAhead, true)
 	e.set(flagSmart, cfg.Smart)
 	e.state.Store(&State{})
@@ -169,7 +171,18 @@ func (e *Export) Addr() aoe.Addr { return e.addr }
 func (e *Export) Config() ExportConfig { return e.cfg }
 
 // ReadOnly tells whether writes are refused.
-func (e *Export) ReadOnly() bool { return e.cfg.ReadOnly }
+func (e *Export) ReadOnly() bool { return e.has(flagReadOnly) }
+
+// SetReadOnly changes whether writes are refused; it counts from the next request on. What was accepted before is still carried
+// out. An export that was made read-only must stay so: its storage is not open for writing.
+func (e *Export) SetReadOnly(on bool) { e.set(flagReadOnly, on || e.cfg.ReadOnly) }
+
+// AllowWriteCache lets the write cache be used, and turns it on. There is no way back: what was acknowledged early would have to
+// become durable first, so the export must be made anew.
+func (e *Export) AllowWriteCache() {
+	e.set(flagCacheAllowed, true)
+	e.set(flagWriteCache, true)
+}
 
 // Sectors returns the current size.
 func (e *Export) Sectors() uint64 { return e.sectors.Load() }
@@ -220,6 +233,8 @@ func (e *Export) Identify(b *[512]byte) {
 	d := e.ident
 	f := e.flags.Load()
 	d.Sectors = e.sectors.Load()
+	d.WriteCache = f&flagCacheAllowed != 0
+	d.Trim = e.cfg.Discard && f&flagReadOnly == 0
 	d.WriteCacheEnabled = f&flagWriteCache != 0
 	d.LookAheadEnabled = f&flagLookAhead != 0
 	d.SmartEnabled = f&flagSmart != 0

@@ -186,6 +186,17 @@ func (s *Store) Channel(set *store.Set) (store.Channel, error) {
 	return c, nil
 }
 
+// Sync makes durable what was written before, also without the requests having asked for it. It must not be called after Close.
+func (s *Store) Sync() error {
+	if s.bufFD < 0 || s.opts.ReadOnly {
+		return nil
+	}
+	if err := unix.Fdatasync(s.bufFD); err != nil {
+		return fmt.Errorf("%s: fdatasync: %w", s.path, err)
+	}
+	return nil
+}
+
 // Close closes the file.
 func (s *Store) Close() error {
 	var err error
