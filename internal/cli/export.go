@@ -133,12 +133,14 @@ func runExport(env *Env, cmd *cobra.Command, f *exportFlags, list []string) erro
 	if err != nil {
 		return asFailure(err)
 	}
-	load := func() (*config.Config, config.Problems) {
-		cfg, problems := config.FromArgs(config.Args{Interfaces: strings.Split(list[2], ","), Exports: []string{addr.String() + "=" + file}, Settings: settings})
+	parse := func(files config.Files) (*config.Config, config.Problems) {
+		cfg, problems := config.Parse("", nil, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns,
+			Args: config.Args{Interfaces: strings.Split(list[2], ","), Exports: []string{addr.String() + "=" + file}, Settings: settings}})
 		f.process.apply(cmd.Flags(), cfg)
 		return cfg, problems
 	}
-	p := process{env: env, name: "goaoe export", load: load, strict: true, fallback: !cmd.Flags().Changed("state-dir")}
+	p := process{env: env, name: "goaoe export", parse: parse, strict: true, fallback: !cmd.Flags().Changed("state-dir"),
+		socket: socketChoice{given: f.process.socket, off: f.process.socket == ""}}
 	p.ready = func(w io.Writer, s daemon.Status) {
 		for _, e := range s.Exports {
 			fmt.Fprintf(w, "%s %d sectors of %s on %s\n", e.Address, e.Sectors, e.Source, strings.Join(e.Interfaces, ", "))

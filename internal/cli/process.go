@@ -28,6 +28,7 @@ type processFlags struct {
 	stateDir  string
 	logLevel  string
 	logFormat string
+	socket    string
 }
 
 func (p *processFlags) register(fs *pflag.FlagSet) {
@@ -37,6 +38,7 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&p.stateDir, "state-dir", "", "where config strings, masks and reservations are kept (default /var/lib/goaoe)")
 	fs.StringVar(&p.logLevel, "log-level", "info", "error, warn, info or debug")
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
+	fs.StringVar(&p.socket, "socket", "", "control socket for goaoe add, ls, set and the like; \"off\" for none")
 }
 
 // apply makes flags that were given count in a configuration.
@@ -72,15 +74,16 @@ func checkProcess(c *config.Config) error {
 type process struct {
 	env      *Env
 	name     string
-	load     func() (*config.Config, config.Problems)
-	reloads  bool // there is a file that SIGHUP reads again
+	file     string // the main configuration file; empty: there is none
+	parse    func(config.Files) (*config.Config, config.Problems)
+	socket   socketChoice
 	strict   bool // see daemon.Options
 	fallback bool
 	ready    func(w io.Writer, s daemon.Status)
 }
 
 func (p *process) run() error {
-	cfg, problems := p.load()
+	files, cfg, problems := p.load()
 	for _, x := range problems {
 		if x.Severity == config.Warning || problems.Errors() > 1 {
 			fmt.Fprintf(p.env.Stderr, "goaoe: %s\n", oneLine(x.String()))
@@ -102,9 +105,16 @@ func (p *process) run() error {
 	defer func() { _ = logs.Close() }() // stderr is left, and takes what comes later
 	o := daemon.Options{Config: cfg, Log: logs.Logger(), Logs: logs, Strict: p.strict, StateFallback: p.fallback, Version: Version,
 		Sysroot: p.env.Sysroot}
-	if p.reloads {
-		o.Load = p.load
+	o.Files, o.Parse = files, p.parse
+	if p.file != "" {
+		o.Read = func() (config.Files, config.Problems) { return config.ReadFiles(p.file) }
+		o.DropInDir = config.DropInDir(p.file)
 	}
+	control, err := listenControl(p.env, cfg.Control, p.socket, logs.Logger())
+	if err != nil {
+		return err
+	}
+	o.Socket = control.path()
 	o.Ready = func(s daemon.Status) {
 		if p.ready != nil {
 			p.ready(p.env.Stderr, s)
@@ -112,7 +122,24 @@ func (p *process) run() error {
 		}
 		fmt.Fprintf(p.env.Stderr, "goaoe: ready: %s\n", s)
 	}
-	return p.serve(daemon.New(o), logs.Logger())
+	d := daemon.New(o)
+	stop, err := serveAll(control, d, cfg, logs.Logger())
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return p.serve(d, logs.Logger())
+}
+
+// load reads the files and makes a configuration of them and the command line.
+func (p *process) load() (files config.Files, cfg *config.Config, problems config.Problems) {
+	if p.file != "" {
+		if files, problems = config.ReadFiles(p.file); problems.Err() != nil {
+			return files, nil, problems
+		}
+	}
+	cfg, problems = p.parse(files)
+	return files, cfg, problems
 }
 
 // serve runs the daemon and handles signals.
@@ -133,7 +160,7 @@ func (p *process) serve(d *daemon.Daemon, log *slog.Logger) error {
 			case s := <-signals:
 				switch {
 				case s == unix.SIGHUP && !stopping:
-					if !p.reloads {
+					if p.file == "" {
 						log.Warn("SIGHUP: there is no configuration file to read")
 						continue
 					}

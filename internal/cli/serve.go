@@ -95,13 +95,13 @@ func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error 
 	if len(list) > 0 && file == "" && len(f.interfaces) == 0 {
 		return Usagef("no interface is named").WithHint("e.g. goaoe serve -i eth1 " + strings.Join(list, " "))
 	}
-	load := func() (*config.Config, config.Problems) {
-		cfg, problems := config.Load(file, config.Options{Sysroot: env.Sysroot,
+	parse := func(files config.Files) (*config.Config, config.Problems) {
+		cfg, problems := config.Parse(files.Main.Name, files.Main.Data, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns,
 			Args: config.Args{Interfaces: f.interfaces, Exports: list, Settings: settings}})
 		f.process.apply(cmd.Flags(), cfg)
 		return cfg, problems
 	}
-	p := process{env: env, load: load, reloads: file != "", strict: file == "" && !f.wait, fallback: file == "" && !cmd.Flags().Changed("state-dir"),
-		name: "goaoe serve"}
+	p := process{env: env, file: file, parse: parse, strict: file == "" && !f.wait, fallback: file == "" && !cmd.Flags().Changed("state-dir"),
+		socket: socketChoice{given: f.process.socket, optional: file == ""}, name: "goaoe serve"}
 	return p.run()
 }
