@@ -76,7 +76,7 @@ func (d *Daemon) startChecks(p *port) {
 func (d *Daemon) probe(p *port, ask []aoe.Addr) {
 	prober, err := neighbour.Open(p.ifc.Index, p.ifc.MAC)
 	if err != nil {
-		d.say(slog.LevelWarn, p.ifc.Name+" probe", fmt.Sprintf("%s: looking for other targets: %v", p.ifc.Name, err))
+		d.say(slog.LevelWarn, p.ifc.Name+" probe", fmt.Sprintf("%s: looking for other targets: %v", p.ifc.Name, err), forInterface(p.ifc.Name))
 		for _, a := range ask {
 			p.checks[a].next = time.Now().Add(retryPort)
 		}
@@ -116,7 +116,7 @@ func (d *Daemon) probed(p *port, ask []aoe.Addr, answers []neighbour.Answer, err
 			d.taken(p, x, c, fmt.Sprintf("another target at %v answers for it", mac))
 		case err != nil:
 			c.next = time.Now().Add(retryPort)
-			d.say(slog.LevelWarn, p.ifc.Name+" probe", fmt.Sprintf("%s: looking for other targets: %v", p.ifc.Name, err))
+			d.say(slog.LevelWarn, p.ifc.Name+" probe", fmt.Sprintf("%s: looking for other targets: %v", p.ifc.Name, err), forInterface(p.ifc.Name))
 		default:
 			c.ok, c.taken = true, ""
 		}
@@ -129,7 +129,7 @@ func (d *Daemon) taken(p *port, x *export, c *check, who string) {
 	if !d.started && d.o.Strict {
 		return // Run ends with it
 	}
-	d.say(slog.LevelError, takenSubject(p, x.addr), takenText(p, x.addr, who))
+	d.say(slog.LevelError, takenSubject(p, x.addr), takenText(p, x.addr, who), forExport(x.addr), forInterface(p.ifc.Name))
 }
 
 func takenSubject(p *port, a aoe.Addr) string { return fmt.Sprintf("%v %s taken", a, p.ifc.Name) }
@@ -195,7 +195,7 @@ func (d *Daemon) hearNeighbour(s stranger) {
 	}
 	d.heard[s] = now
 	d.log.Error(fmt.Sprintf("%v: another target at %v announces the same address on %s; two targets with one address destroy data: stop one of them",
-		s.addr, s.mac, s.ifname))
+		s.addr, s.mac, s.ifname), forExport(s.addr), forInterface(s.ifname))
 }
 
 // tick does what is due now and then.

@@ -259,8 +259,8 @@ func (d *Daemon) post(fn func()) bool {
 	}
 }
 
-// say logs a line about a subject unless the last line about it was the same. An empty text forgets what was said.
-func (d *Daemon) say(level slog.Level, subject, text string) {
+// say logs a line about a subject (with the attributes about, see forExport) unless the last line about it was the same. An empty text forgets what was said.
+func (d *Daemon) say(level slog.Level, subject, text string, about ...slog.Attr) {
 	if d.said[subject] == text {
 		return
 	}
@@ -269,5 +269,5 @@ func (d *Daemon) say(level slog.Level, subject, text string) {
 		return
 	}
 	d.said[subject] = text
-	d.log.Log(context.Background(), level, text)
+	d.log.LogAttrs(context.Background(), level, text, about...)
 }

@@ -146,7 +146,7 @@ var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count",
 func (d *Daemon) adjust(x *export) {
 	if x.want.QueueLength != x.cfg.QueueLength {
 		if err := d.eng.SetQueueLength(x.run.engine, x.want.QueueLength); err != nil {
-			d.log.Error(err.Error())
+			d.log.Error(err.Error(), forExport(x.addr))
 		}
 	}
 	x.cfg = *x.want
@@ -249,9 +249,9 @@ func (d *Daemon) cannot(x *export, err error) {
 		return // nobody wants it any more; or Run ends with the error, which is said once
 	}
 	if x.missing {
-		d.say(slog.LevelInfo, x.subject(), fmt.Sprintf("%v waiting: %s does not exist yet", x.addr, x.cfg.Source))
+		d.say(slog.LevelInfo, x.subject(), fmt.Sprintf("%v waiting: %s does not exist yet", x.addr, x.cfg.Source), forExport(x.addr))
 	} else {
-		d.say(slog.LevelError, x.subject(), fmt.Sprintf("%v not served: %s", x.addr, withoutAddr(x.addr, err)))
+		d.say(slog.LevelError, x.subject(), fmt.Sprintf("%v not served: %s", x.addr, withoutAddr(x.addr, err)), forExport(x.addr))
 	}
 }
 
@@ -289,7 +289,7 @@ func (d *Daemon) serve(x *export) {
 	d.slow.add(run.target, x.entry)
 	x.run, x.sectors, x.phase, x.lost, x.refused = run, run.sectors, serving, "", map[string]uint64{}
 	for _, n := range all.Notes(x.store) {
-		d.log.Info(fmt.Sprintf("%v %s: %s", x.addr, x.cfg.Source, n))
+		d.log.Info(fmt.Sprintf("%v %s: %s", x.addr, x.cfg.Source, n), forExport(x.addr))
 	}
 }
 
@@ -305,7 +305,7 @@ func (d *Daemon) overlaps(x *export) error {
 			if p.Severity == config.Error && !x.cfg.Force && !y.cfg.Force {
 				return fmt.Errorf("%s; %s (or force = true)", p.Message, p.Hint)
 			}
-			d.log.Warn(p.Message + "; " + p.Hint)
+			d.log.Warn(p.Message+"; "+p.Hint, forExport(x.addr))
 		}
 	}
 	return nil
@@ -334,7 +334,7 @@ func (d *Daemon) startClosing(x *export) {
 			case <-d.quit:
 				return
 			default:
-				log.Warn(err.Error() + "; still waiting")
+				log.Warn(err.Error()+"; still waiting", forExport(ex.Target.Addr()))
 			}
 		}
 		if s, ok := st.(interface{ Sync() error }); ok && cached {
@@ -357,7 +357,7 @@ func (d *Daemon) closed(x *export) {
 	d.release(x)
 	x.phase, x.retryAt = idle, time.Time{}
 	if x.want == nil {
-		d.log.Info(fmt.Sprintf("%v no longer served", x.addr))
+		d.log.Info(fmt.Sprintf("%v no longer served", x.addr), forExport(x.addr))
 	}
 }
 
@@ -385,10 +385,10 @@ func (d *Daemon) lookAtSize(x *export) {
 func (d *Daemon) sizeSeen(x *export, info store.Info, err error) {
 	if err != nil {
 		if isMissing(err) { // the device was pulled out: when it comes back it is another one to the kernel
-			d.log.Warn(fmt.Sprintf("%v %s is gone: %v", x.addr, x.cfg.Source, err))
+			d.log.Warn(fmt.Sprintf("%v %s is gone: %v", x.addr, x.cfg.Source, err), forExport(x.addr))
 			x.stale = true
 		} else if x.lost != err.Error() {
-			d.log.Warn(fmt.Sprintf("%v: looking at the size: %v", x.addr, err))
+			d.log.Warn(fmt.Sprintf("%v: looking at the size: %v", x.addr, err), forExport(x.addr))
 		}
 		x.lost = err.Error()
 		return
@@ -399,9 +399,9 @@ func (d *Daemon) sizeSeen(x *export, info store.Info, err error) {
 		return
 	}
 	if n < x.sectors {
-		d.log.Warn(fmt.Sprintf("%v shrank from %d to %d sectors: what was behind is lost", x.addr, x.sectors, n))
+		d.log.Warn(fmt.Sprintf("%v shrank from %d to %d sectors: what was behind is lost", x.addr, x.sectors, n), forExport(x.addr))
 	} else {
-		d.log.Info(fmt.Sprintf("%v grew from %d to %d sectors", x.addr, x.sectors, n))
+		d.log.Info(fmt.Sprintf("%v grew from %d to %d sectors", x.addr, x.sectors, n), forExport(x.addr))
 	}
 	x.sectors = n
 	x.run.target.SetSectors(n)

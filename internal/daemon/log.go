@@ -1,8 +1,6 @@
 package daemon
 
 import (
-	"context"
-	"fmt"
 	"log/slog"
 
 	"goaoe/aoe"
@@ -38,16 +36,6 @@ func forExport(a aoe.Addr) slog.Attr { return slog.String(attrExport, a.String()
 
 // forInterface says that a line is about an interface.
 func forInterface(name string) slog.Attr { return slog.String(attrInterface, name) }
-
-// logf writes a line about something, e.g. forExport.
-func (d *Daemon) logf(level slog.Level, about []slog.Attr, format string, args ...any) {
-	if ctx := context.Background(); d.log.Enabled(ctx, level) {
-		d.log.LogAttrs(ctx, level, fmt.Sprintf(format, args...), about...)
-	}
-}
-
-// of collects what a line is about.
-func of(about ...slog.Attr) []slog.Attr { return about }
 
 // followLogs makes the log follow a configuration that changed otherwise than by a reload.
 func (d *Daemon) followLogs() {

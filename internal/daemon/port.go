@@ -160,7 +160,7 @@ func (d *Daemon) follow(p *port, i netwatch.Iface, set config.Interface) {
 	changed := mtu != p.mtu || i.Ups != old.Ups && i.Up
 	p.ifc, p.set = i, set
 	if mtu != p.mtu {
-		d.log.Info(fmt.Sprintf("%s: MTU %d, was %d", i.Name, mtu, p.mtu))
+		d.log.Info(fmt.Sprintf("%s: MTU %d, was %d", i.Name, mtu, p.mtu), forInterface(i.Name))
 		p.mtu = mtu
 		p.port.SetIngress(p.ingress())
 	}
@@ -199,7 +199,7 @@ func (p *port) ingress() target.Ingress {
 
 // reopen replaces an interface's links. Its addresses stay claimed and checked.
 func (d *Daemon) reopen(p *port, i netwatch.Iface, set config.Interface) {
-	d.log.Info(fmt.Sprintf("%s: opened again: MTU %d, address %v", i.Name, effectiveMTU(i, set), i.MAC))
+	d.log.Info(fmt.Sprintf("%s: opened again: MTU %d, address %v", i.Name, effectiveMTU(i, set), i.MAC), forInterface(i.Name))
 	checks := p.checks
 	p.checks = nil
 	d.closePort(p, "")
@@ -278,7 +278,7 @@ func (d *Daemon) closePort(p *port, why string) {
 		d.log.Debug("closing an interface", "interface", p.ifc.Name, "error", err)
 	}
 	if why != "" {
-		d.log.Info(fmt.Sprintf("%s: not served on any more: %s", p.ifc.Name, why))
+		d.log.Info(fmt.Sprintf("%s: not served on any more: %s", p.ifc.Name, why), forInterface(p.ifc.Name))
 	}
 }
 
@@ -308,7 +308,7 @@ func (d *Daemon) updateTable(p *port) {
 		err = p.port.SetTable(t)
 	}
 	if err != nil {
-		d.say(slog.LevelError, p.ifc.Name+" table", fmt.Sprintf("%s: %v", p.ifc.Name, err))
+		d.say(slog.LevelError, p.ifc.Name+" table", fmt.Sprintf("%s: %v", p.ifc.Name, err), forInterface(p.ifc.Name))
 	}
 	if t == nil {
 		return

@@ -201,12 +201,12 @@ func (d *Daemon) sayWaiting(snap []netwatch.Iface) {
 	for _, w := range d.waits(snap) {
 		subject := "wait " + w.subject
 		now[subject] = true
-		d.say(slog.LevelInfo, subject, "waiting: "+w.text)
+		d.say(slog.LevelInfo, subject, "waiting: "+w.text, forInterface(w.subject))
 	}
 	for _, i := range snap {
 		if f, ok := d.failed[i.Index]; ok {
 			now["wait port "+i.Name] = true
-			d.say(slog.LevelError, "wait port "+i.Name, f.err.Error())
+			d.say(slog.LevelError, "wait port "+i.Name, f.err.Error(), forInterface(i.Name))
 		}
 	}
 	for s := range d.said {
@@ -228,7 +228,7 @@ func (d *Daemon) sayServing(p *port, x *export) {
 	if x.cfg.Direct {
 		mode += ", direct I/O"
 	}
-	d.log.Info(fmt.Sprintf("%v serving %s, %d sectors on %s, MTU %d%s", x.addr, x.cfg.Source, x.sectors, p.ifc.Name, p.mtu, mode))
+	d.log.Info(fmt.Sprintf("%v serving %s, %d sectors on %s, MTU %d%s", x.addr, x.cfg.Source, x.sectors, p.ifc.Name, p.mtu, mode), forExport(x.addr), forInterface(p.ifc.Name))
 	d.say(slog.LevelInfo, takenSubject(p, x.addr), "")
 	d.say(slog.LevelInfo, x.subject(), "")
 }

@@ -153,7 +153,7 @@ func (s *slowPath) work(x *slowExport) {
 		n, drop := x.target.Commit(r.Frame, r.Tagged, r.TCI, in, reply, func(st *target.State) error {
 			err := x.entry.Save(state.State(*st))
 			if err != nil {
-				s.log.Error(err.Error() + "; the initiator was told so")
+				s.log.Error(err.Error()+"; the initiator was told so", forExport(x.target.Addr()))
 			}
 			return err
 		})
