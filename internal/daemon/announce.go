@@ -1,14 +1,12 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"goaoe/aoe"
-	"goaoe/internal/config"
 	"goaoe/internal/daemon/neighbour"
 	"goaoe/internal/engine"
 	"goaoe/internal/link"
@@ -203,31 +201,5 @@ func (d *Daemon) tick() {
 	for _, x := range d.sorted() {
 		d.lookAtSize(x)
 		d.logRefusals(x)
-	}
-}
-
-// logRefusals tells of requests that access lists with log = true refused since the last time.
-func (d *Daemon) logRefusals(x *export) {
-	if x.phase != serving {
-		return
-	}
-	acc := x.run.target.Access()
-	for _, l := range []struct {
-		key string
-		cfg *config.ACL
-		n   func() (uint64, aoe.MAC)
-	}{
-		{"accept", x.cfg.Access, acc.All.Refused}, {"config-read", x.cfg.ConfigRead, acc.CfgRead.Refused},
-		{"config-set", x.cfg.ConfigSet, acc.CfgSet.Refused}, {"read", x.cfg.Read, acc.Read.Refused}, {"write", x.cfg.Write, acc.Write.Refused},
-	} {
-		if l.cfg == nil || !l.cfg.Log {
-			continue
-		}
-		n, last := l.n()
-		if old := x.refused[l.key]; n > old {
-			d.log.LogAttrs(context.Background(), slog.LevelInfo, fmt.Sprintf("%v refused by %s", x.addr, l.key),
-				slog.Uint64("requests", n-old), slog.String("last", last.String()), slog.String("list", l.cfg.Names))
-		}
-		x.refused[l.key] = n
 	}
 }

@@ -64,8 +64,8 @@ type export struct {
 	sectors uint64
 	busy    bool // its size is being looked at
 	lost    string
-	refused map[string]uint64 // by access list: refusals that were logged
-	counted *stats.Export     // counters of earlier runs
+	refused map[string]*refusalLog // by access list: what was said of its refusals
+	counted *stats.Export          // counters of earlier runs
 }
 
 // want makes the export's configuration the wanted one.
@@ -287,7 +287,7 @@ func (d *Daemon) serve(x *export) {
 		return
 	}
 	d.slow.add(run.target, x.entry)
-	x.run, x.sectors, x.phase, x.lost, x.refused = run, run.sectors, serving, "", map[string]uint64{}
+	x.run, x.sectors, x.phase, x.lost, x.refused = run, run.sectors, serving, "", map[string]*refusalLog{}
 	for _, n := range all.Notes(x.store) {
 		d.log.Info(fmt.Sprintf("%v %s: %s", x.addr, x.cfg.Source, n), forExport(x.addr))
 	}
