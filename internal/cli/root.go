@@ -33,10 +33,12 @@ type Env struct {
 func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newCheckCmd,
+		newCompletionCmd,
 		newDiscoverCmd,
 		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
+		newManCmd,
 		newServeCmd,
 		newVersionCmd,
 	}
@@ -86,10 +88,10 @@ func NewRoot(env *Env) *cobra.Command {
 		&cobra.Group{ID: groupTools, Title: "Tools:"},
 	)
 	root.SetHelpCommandGroupID(groupTools)
-	root.SetCompletionCommandGroupID(groupTools)
 	for _, create := range commands() {
 		root.AddCommand(create(env))
 	}
+	addCompletions(env, root)
 	root.SetUsageTemplate(root.UsageTemplate() + exitHelp)
 	return root
 }
