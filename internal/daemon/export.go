@@ -157,7 +157,6 @@ func (d *Daemon) adjust(x *export) {
 	if x.cfg.WriteCache {
 		x.run.target.AllowWriteCache()
 	}
-	clear(x.refused)
 }
 
 // startOpening opens the export's source in a goroutine.

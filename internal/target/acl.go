@@ -14,7 +14,7 @@ type Rule struct {
 	Accept bool
 }
 
-// ACL is an access list: the first row with the source's address decides, else the policy. It does not change. A nil *ACL
+// ACL is an access list: the first row with the source's address decides, else the policy. Who may does not change. A nil *ACL
 // allows everybody.
 type ACL struct {
 	policy  bool
@@ -23,6 +23,8 @@ type ACL struct {
 
 	refused stats.Counter
 	last    atomic.Uint64
+	by      refusals
+	taken   uint64 // of by.others, by TakeRefusals
 }
 
 // NewACL compiles an access list; accept is the policy for addresses without a row.
@@ -81,8 +83,7 @@ func (a *ACL) Refused() (n uint64, last aoe.MAC) {
 	if a == nil {
 		return 0, aoe.MAC{}
 	}
-	k := a.last.Load()
-	return a.refused.Load(), aoe.MAC{byte(k >> 40), byte(k >> 32), byte(k >> 24), byte(k >> 16), byte(k >> 8), byte(k)}
+	return a.refused.Load(), macOf(a.last.Load())
 }
 
 // check is Allows, and remembers a refusal.
@@ -91,6 +92,7 @@ func (a *ACL) check(m aoe.MAC) bool {
 		return true
 	}
 	a.last.Store(m.Key())
+	a.by.add(m.Key())
 	a.refused.Inc()
 	return false
 }
