@@ -10,7 +10,6 @@ import (
 	"goaoe/internal/config"
 	"goaoe/internal/daemon/state"
 	"goaoe/internal/engine"
-	"goaoe/internal/stats"
 	"goaoe/internal/target"
 )
 
@@ -48,7 +47,9 @@ func newRunning(x *export, version, machine string) (*running, error) {
 	}
 	s := target.State(x.saved)
 	r.target.SetState(&s)
-	addStats(&r.target.Stats, x.counted)
+	if x.counted != nil { // they go on over a restart of the export
+		r.target.Stats.Carry(x.counted)
+	}
 	r.engine = &engine.Export{Target: r.target, Store: x.store, QueueLength: c.QueueLength}
 	return r, nil
 }
@@ -107,21 +108,4 @@ func machineID(sysroot string, dir *state.Dir) string {
 		return "unknown"
 	}
 	return name
-}
-
-// addStats adds counters of an earlier run of an export, so that they go on over a restart of it.
-func addStats(to, from *stats.Export) {
-	if from == nil {
-		return
-	}
-	for _, p := range [][2]*stats.Counter{
-		{&to.Reads, &from.Reads}, {&to.Writes, &from.Writes}, {&to.Flushes, &from.Flushes}, {&to.Others, &from.Others},
-		{&to.ReadBytes, &from.ReadBytes}, {&to.WriteBytes, &from.WriteBytes}, {&to.Views, &from.Views}, {&to.Waits, &from.Waits},
-		{&to.Errors, &from.Errors}, {&to.Rejects, &from.Rejects},
-	} {
-		p[0].Add(p[1].Load())
-	}
-	for i := range from.Drops {
-		to.Drops[i].Add(from.Drops[i].Load())
-	}
 }

@@ -187,7 +187,7 @@ func (l *lane) complete(s *slot) {
 	res := result(s.op.Errno)
 	failed, known := s.io.LBA, false
 	if res != target.OK {
-		x.te.Stats.Errors.Inc()
+		x.te.Stats.Errors[errorOf(res)].Inc()
 		if s.op.Done > 0 {
 			failed, known = s.io.LBA+uint64(s.op.Done/store.SectorSize), true
 		}
@@ -259,8 +259,23 @@ func (l *lane) count(s *slot) {
 	case target.IOFlush:
 		st.Flushes.Inc()
 	case target.IODiscard:
-		st.Others.Inc()
+		st.Discards.Inc()
 	}
+}
+
+// errorOf is the kind under which a failure is counted.
+func errorOf(r target.Result) stats.Error {
+	switch r {
+	case target.OK:
+		return stats.NoError
+	case target.NoSpace:
+		return stats.ErrorNoSpace
+	case target.Gone:
+		return stats.ErrorGone
+	case target.ReadOnly:
+		return stats.ErrorReadOnly
+	}
+	return stats.ErrorMedia
 }
 
 // result turns what the store says into what the target tells.

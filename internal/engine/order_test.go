@@ -353,7 +353,7 @@ func TestErrorsReachTheInitiator(t *testing.T) {
 	if size[1] != 60 || size[2] != 60 || size[3] != 548 {
 		t.Fatalf("sizes %v, want 60, 60, 548", size)
 	}
-	if n := x.Target.Stats.Errors.Load(); n != 2 {
-		t.Fatalf("Errors = %d, want 2", n)
+	if st := x.Target.Stats.Snapshot(); st.Errors != 2 || st.ErrorKinds["media"] != 1 || st.ErrorKinds["no-space"] != 1 {
+		t.Fatalf("errors %d %v, want 2: one media, one no-space", st.Errors, st.ErrorKinds)
 	}
 }

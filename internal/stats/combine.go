@@ -101,8 +101,12 @@ func (s *InitiatorSnapshot) counters() []*uint64 {
 	}
 }
 
-// Sub returns what happened since an earlier snapshot of the same initiator on the same export.
+// Sub returns what happened since an earlier snapshot of the same initiator on the same export. When its counters began anew in between
+// that is all of them.
 func (s InitiatorSnapshot) Sub(earlier InitiatorSnapshot) InitiatorSnapshot {
+	if !s.FirstSeen.Equal(earlier.FirstSeen) {
+		return s
+	}
 	each(s.counters(), earlier.counters(), minus)
 	return s
 }
@@ -113,6 +117,10 @@ func (s InitiatorSnapshot) Add(other InitiatorSnapshot) InitiatorSnapshot {
 	each(s.counters(), other.counters(), plus)
 	if other.LastSeen.After(s.LastSeen) {
 		s.LastSeen, s.Interface = other.LastSeen, other.Interface
+	}
+	s.InFlight += other.InFlight
+	if s.FirstSeen.IsZero() || !other.FirstSeen.IsZero() && other.FirstSeen.Before(s.FirstSeen) {
+		s.FirstSeen = other.FirstSeen
 	}
 	if other.LastATA.After(s.LastATA) {
 		s.LastATA = other.LastATA

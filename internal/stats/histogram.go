@@ -46,6 +46,44 @@ func bucketOf(ns int64) int {
 	return (power-minShift)*perPower + int(v>>(power-2)&(perPower-1)) + 1
 }
 
+// Histogram is a distribution of times that a lane adds to.
+type Histogram struct {
+	sum Single
+	n   [NumBuckets]Single
+}
+
+// Observe adds one time in nanoseconds. It belongs to the lane.
+func (h *Histogram) Observe(ns int64) {
+	h.sum.Add(uint64(max(ns, 0)))
+	h.n[bucketOf(ns)].Inc()
+}
+
+// ObserveShared is Observe for a histogram with several writers, all of whom use it.
+func (h *Histogram) ObserveShared(ns int64) {
+	h.sum.addShared(uint64(max(ns, 0)))
+	h.n[bucketOf(ns)].addShared(1)
+}
+
+// Snapshot returns what was added up to now. What is added meanwhile may be in the buckets and not yet in the sum, or the reverse.
+func (h *Histogram) Snapshot() HistogramSnapshot {
+	s := HistogramSnapshot{SumNs: h.sum.Load()}
+	for i := range h.n {
+		if n := h.n[i].Load(); n > 0 {
+			s.Count += n
+			s.Buckets = append(s.Buckets, Bucket{bound(i), n})
+		}
+	}
+	return s
+}
+
+// carry adds what another histogram has.
+func (h *Histogram) carry(from *Histogram) {
+	h.sum.Add(from.sum.Load())
+	for i := range from.n {
+		h.n[i].Add(from.n[i].Load())
+	}
+}
+
 // Mean returns the mean in nanoseconds, 0 without any.
 func (h HistogramSnapshot) Mean() float64 {
 	if h.Count == 0 {

@@ -89,8 +89,12 @@ type InitiatorSnapshot struct {
 	Retransmits uint64 `json:"retransmits"` // see Export.Retransmits
 	BusyNs      uint64 `json:"busy_ns"`     // sum of the latencies of storage requests; divided by time: how many were under way on average
 
-	LastSeen time.Time `json:"last_seen,omitzero"` // of its last request, any; Sub keeps the newer value
-	LastATA  time.Time `json:"last_ata,omitzero"`  // of its last ATA command that was accepted: it uses the disk
+	InFlight    uint64 `json:"in_flight"`   // requests for storage under way at this moment; Sub keeps the newer value
+
+	// FirstSeen is when its counters began. An initiator that was idle for IdleAfter may lose them to another and begin anew.
+	FirstSeen time.Time `json:"first_seen,omitzero"`
+	LastSeen  time.Time `json:"last_seen,omitzero"` // of its last request, any; Sub keeps the newer value
+	LastATA   time.Time `json:"last_ata,omitzero"`  // of its last ATA command that was accepted: it uses the disk
 }
 
 // LaneSnapshot is the work of one lane.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"goaoe/aoe"
 	"goaoe/internal/stats"
 )
@@ -148,10 +150,13 @@ func TestCounters(t *testing.T) {
 	r.silence(configFrame(1, "y"), stats.DropCompare)
 	r.silence(readExt(0, 1, to(wild)), stats.DropWildcard)
 	r.data(readExt(0, 1), 1) // the engine's to count
-	st := &r.e.Stats
-	if st.Others.Load() != 3 || st.Rejects.Load() != 3 || st.Drops[stats.DropCompare].Load() != 1 || st.Drops[stats.DropWildcard].Load() != 1 || st.Reads.Load() != 0 {
-		t.Errorf("others %d rejects %d drops %d %d reads %d", st.Others.Load(), st.Rejects.Load(), st.Drops[stats.DropCompare].Load(),
-			st.Drops[stats.DropWildcard].Load(), st.Reads.Load())
+	st := r.e.Stats.Snapshot()
+	want := stats.ExportSnapshot{
+		Others: 3, Rejects: 3, RejectKinds: stats.Counts{"argument": 1, "command": 1, "config-set": 1},
+		Drops: stats.Counts{"compare": 1, "wildcard": 1},
+	}
+	if d := cmp.Diff(want, st); d != "" {
+		t.Errorf("counters (-want +got):\n%s", d)
 	}
 }
 

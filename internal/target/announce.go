@@ -2,6 +2,7 @@ package target
 
 import (
 	"goaoe/aoe"
+	"goaoe/internal/stats"
 )
 
 // Announcement writes the frame by which a target makes itself known without being asked: a config query reply with tag 0 to dst. It is sent
@@ -11,7 +12,7 @@ import (
 func (e *Export) Announcement(in *Ingress, dst aoe.MAC, buf []byte) int {
 	req := Request{Src: dst, Cmd: aoe.CmdConfig}
 	a := e.configReply(&req, in, buf, e.state.Load(), aoe.ConfigRead, 0)
-	if a.rejected {
+	if a.Reject != stats.NoReject {
 		return 0
 	}
 	return a.N

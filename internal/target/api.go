@@ -64,7 +64,7 @@ type Action struct {
 	N    int        // Reply: length of the frame in the reply buffer
 	IO   IOSpec     // IO
 
-	rejected bool // Reply: it refuses the request
+	Reject stats.Reject // Reply: why it refuses the request; NoReject when it does not
 }
 
 // Result is how a storage operation ended.

@@ -35,13 +35,18 @@ func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access
 	if req.Addr.Wild() { // one broadcast write would hit every disk of the network
 		return silent(stats.DropWildcard)
 	}
-	if r.op.Modifies() && (e.has(flagReadOnly) || !acc.Write.check(req.Src)) {
-		return e.refuse(req, in, b, &r, ata.ErrABRT)
+	if r.op.Modifies() {
+		if e.has(flagReadOnly) {
+			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectReadOnly)
+		}
+		if !acc.Write.check(req.Src) {
+			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
+		}
 	}
 	switch r.op.Class {
 	case ata.Read, ata.Verify:
 		if !acc.Read.check(req.Src) {
-			return e.refuse(req, in, b, &r, ata.ErrABRT)
+			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
 		}
 		return e.transfer(req, in, b, &r)
 	case ata.Write:
@@ -63,17 +68,17 @@ func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access
 func (e *Export) transfer(req *Request, in *Ingress, b []byte, r *regs) Action {
 	count := int(r.Count)
 	if count == 0 {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
 	}
 	if r.op.Class != ata.Verify && count > aoe.PhysicalSectors(in.MTU) {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
 	}
 	if r.op.Class == ata.Write && len(r.data) < count*ata.SectorSize {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
 	}
 	lba, ok := ata.Address(r.LBA, r.op.Ext, r.Flags&aoe.ATAExtended != 0)
 	if !ok || !ata.InRange(lba, uint64(count), e.sectors.Load()) {
-		return e.refuse(req, in, b, r, ata.ErrIDNF)
+		return e.refuse(req, in, b, r, ata.ErrIDNF, stats.RejectRange)
 	}
 	switch r.op.Class {
 	case ata.Verify:
@@ -88,10 +93,10 @@ func (e *Export) transfer(req *Request, in *Ingress, b []byte, r *regs) Action {
 // trim checks DATA SET MANAGEMENT: one block of ranges (word 105 of IDENTIFY says so), all inside the export or nothing is done.
 func (e *Export) trim(req *Request, in *Ingress, b []byte, r *regs) Action {
 	if !e.cfg.Discard || r.Feature != ata.FeatureTrim || r.Count != 1 || len(r.data) < ata.SectorSize {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
 	}
 	if !ata.TrimInRange(r.data[:ata.SectorSize], e.sectors.Load()) {
-		return e.refuse(req, in, b, r, ata.ErrIDNF)
+		return e.refuse(req, in, b, r, ata.ErrIDNF, stats.RejectRange)
 	}
 	return Action{Kind: IO, IO: IOSpec{Kind: IODiscard, Count: 1}}
 }
@@ -105,11 +110,11 @@ func DiscardRange(payload []byte, i int) (lba uint64, count int, ok bool) {
 // identify answers IDENTIFY DEVICE: without looking at the disk, under any address, while reserved, whatever the count.
 func (e *Export) identify(req *Request, in *Ingress, b []byte, acc *Access, r *regs) Action {
 	if !acc.Read.check(req.Src) {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectAccess)
 	}
 	n := aoe.ATALen + 512
 	if n > room(in, b) {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectUnavailable)
 	}
 	e.registers(req, in, b, r, ata.StatusOK, 0, 0)
 	e.Identify((*[512]byte)(b[aoe.ATALen:n]))
@@ -134,7 +139,7 @@ func (e *Export) noData(req *Request, in *Ingress, b []byte, r *regs) Action {
 		return e.done(req, in, b, r)
 	case ata.SetMultiple:
 		if r.Count > 128 || bits.OnesCount8(r.Count) > 1 {
-			return e.refuse(req, in, b, r, ata.ErrABRT)
+			return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
 		}
 		e.multiple.Store(uint32(r.Count))
 		return e.done(req, in, b, r)
@@ -143,7 +148,7 @@ func (e *Export) noData(req *Request, in *Ingress, b []byte, r *regs) Action {
 	case ata.SMART:
 		return e.smart(req, in, b, r)
 	}
-	return e.refuse(req, in, b, r, ata.ErrABRT)
+	return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 }
 
 // setFeatures answers SET FEATURES. The settings are the export's, not the sender's.
@@ -155,7 +160,7 @@ func (e *Export) setFeatures(req *Request, in *Ingress, b []byte, r *regs) Actio
 	switch r.Feature {
 	case ata.FeatureWriteCacheOn:
 		if !e.has(flagCacheAllowed) {
-			return e.refuse(req, in, b, r, ata.ErrABRT)
+			return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 		}
 		e.set(flagWriteCache, true)
 	case ata.FeatureWriteCacheOff:
@@ -169,7 +174,7 @@ func (e *Export) setFeatures(req *Request, in *Ingress, b []byte, r *regs) Actio
 		e.set(flagLookAhead, false)
 	case ata.FeatureTransferMode, ata.FeatureAPMOn, ata.FeatureAPMOff, ata.FeatureKeep, ata.FeatureRevert:
 	default:
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 	}
 	return e.done(req, in, b, r)
 }
@@ -181,10 +186,10 @@ func (e *Export) done(req *Request, in *Ingress, b []byte, r *regs) Action {
 }
 
 // refuse builds an ATA error: count and address as in the request.
-func (e *Export) refuse(req *Request, in *Ingress, b []byte, r *regs, code uint8) Action {
+func (e *Export) refuse(req *Request, in *Ingress, b []byte, r *regs, code uint8, why stats.Reject) Action {
 	e.registers(req, in, b, r, ata.StatusError, code, r.Count)
 	a := finish(b, aoe.ATALen)
-	a.rejected = true
+	a.Reject = why
 	return a
 }
 

@@ -65,7 +65,7 @@ func (e *Export) configReply(req *Request, in *Ingress, b []byte, st *State, op 
 		return e.fail(req, in, b, aoe.Unavailable)
 	}
 	a := finish(b, n)
-	a.rejected = code != 0
+	a.Reject = reasonOf(code)
 	return a
 }
 

@@ -86,8 +86,8 @@ func (e *Export) count(a Action) Action {
 	switch {
 	case a.Kind == Silent:
 		e.Stats.Drops[a.Drop].Inc()
-	case a.rejected:
-		e.Stats.Rejects.Inc()
+	case a.Reject != stats.NoReject:
+		e.Stats.Rejects[a.Reject].Inc()
 	case a.Kind == Reply:
 		e.Stats.Others.Inc()
 	}

@@ -24,7 +24,26 @@ func (e *Export) header(req *Request, in *Ingress, b []byte, code aoe.Code) {
 // fail builds an AoE error reply without an argument.
 func (e *Export) fail(req *Request, in *Ingress, b []byte, code aoe.Code) Action {
 	e.header(req, in, b, code)
-	return Action{Kind: Reply, N: aoe.Pad(b, aoe.HeaderLen), rejected: true}
+	return Action{Kind: Reply, N: aoe.Pad(b, aoe.HeaderLen), Reject: reasonOf(code)}
+}
+
+// reasonOf is what an AoE error code says of a refusal. Not all codes have one: those are never refusals.
+func reasonOf(code aoe.Code) stats.Reject {
+	switch code {
+	case 0:
+		return stats.NoReject
+	case aoe.BadVersion:
+		return stats.RejectVersion
+	case aoe.BadCommand:
+		return stats.RejectCommand
+	case aoe.BadArgument:
+		return stats.RejectArgument
+	case aoe.Reserved:
+		return stats.RejectReserved
+	case aoe.ConfigSet:
+		return stats.RejectConfig
+	}
+	return stats.RejectUnavailable
 }
 
 // finish pads a reply of n bytes.

@@ -66,6 +66,6 @@ func (e *Export) reserveReply(req *Request, in *Ingress, b []byte, st *State, op
 		return e.fail(req, in, b, aoe.BadArgument)
 	}
 	a := finish(b, n)
-	a.rejected = code != 0
+	a.Reject = reasonOf(code)
 	return a
 }

@@ -3,6 +3,7 @@ package target
 import (
 	"goaoe/aoe"
 	"goaoe/ata"
+	"goaoe/internal/stats"
 )
 
 // smart answers SMART. Replies that succeed have 512 bytes behind the registers even when the command returns no data:
@@ -10,10 +11,10 @@ import (
 func (e *Export) smart(req *Request, in *Ingress, b []byte, r *regs) Action {
 	n := aoe.ATALen + 512
 	if !e.cfg.Smart || r.LBA[1] != ata.SmartSigMid || r.LBA[2] != ata.SmartSigHigh || n > room(in, b) {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 	}
 	if !e.has(flagSmart) && r.Feature != ata.SmartEnable {
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 	}
 	data := (*[512]byte)(b[aoe.ATALen:n])
 	clear(data[:])
@@ -24,7 +25,7 @@ func (e *Export) smart(req *Request, in *Ingress, b []byte, r *regs) Action {
 		ata.SmartThresholds(data)
 	case ata.SmartReadLog:
 		if r.LBA[0] != 0 {
-			return e.refuse(req, in, b, r, ata.ErrABRT)
+			return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 		}
 		ata.SmartLogDirectory(data)
 	case ata.SmartAutosave, ata.SmartSave, ata.SmartAutoOffline, ata.SmartOffline:
@@ -37,7 +38,7 @@ func (e *Export) smart(req *Request, in *Ingress, b []byte, r *regs) Action {
 			r.LBA[1], r.LBA[2] = ata.SmartFailMid, ata.SmartFailHigh
 		}
 	default:
-		return e.refuse(req, in, b, r, ata.ErrABRT)
+		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectCommand)
 	}
 	e.registers(req, in, b, r, ata.StatusOK, 0, 0)
 	return finish(b, n)
