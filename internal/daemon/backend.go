@@ -61,7 +61,7 @@ func (b *backend) Status(ctx context.Context) (*control.Status, error) {
 		snap := d.watch.Snapshot()
 		s := d.status(snap)
 		out := &control.Status{Version: d.o.Version, PID: os.Getpid(), Started: d.begun, Config: d.cfg.File, Format: d.o.Format, Socket: d.o.Socket,
-			Lanes: d.cfg.Global.Lanes, LogLevel: d.cfg.Log.Level, Exports: len(d.cfg.Exports), Interfaces: len(d.ports), Unsaved: len(d.layers.unsaved),
+			Lanes: d.cfg.Global.Lanes, LogLevel: d.logLevel(), Exports: len(d.cfg.Exports), Interfaces: len(d.ports), Unsaved: len(d.layers.unsaved),
 			Waiting: s.Waiting, Problems: d.problems(snap)}
 		if d.dir != nil {
 			out.StateDir = d.dir.Path()

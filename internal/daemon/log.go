@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"log/slog"
+	"slices"
 
 	"goaoe/aoe"
 	"goaoe/internal/config"
+	"goaoe/internal/control"
+	"goaoe/internal/daemon/netwatch"
 )
 
 // LogControl is what the daemon needs of the log beside the *slog.Logger: changes while it runs. *logging.Log is one.
@@ -45,4 +48,32 @@ func (d *Daemon) followLogs() {
 	if err := d.o.Logs.Apply(d.cfg); err != nil {
 		d.log.Error("the log settings cannot be used, the log stays as it was: " + err.Error())
 	}
+}
+
+// logLevel is the daemon's level in force.
+func (d *Daemon) logLevel() string {
+	if d.o.Logs == nil {
+		return d.cfg.Log.Level
+	}
+	return d.o.Logs.Level("")
+}
+
+// logSubject returns what a user named as LogControl.SetLevel wants it: an export by its address, an interface that is there or that
+// an export waits for, or "" for the daemon.
+func (d *Daemon) logSubject(name string) (string, error) {
+	if name == "" {
+		return "", nil
+	}
+	if a, err := aoe.ParseAddr(name); err == nil {
+		if d.exports[a] == nil && !slices.ContainsFunc(d.cfg.Disabled, func(e config.Export) bool { return e.Addr == a }) {
+			return "", control.Errorf(control.CodeNotFound, "there is no export %v", a).WithHint("goaoe ls shows the exports")
+		}
+		return a.String(), nil
+	}
+	there := slices.ContainsFunc(d.watch.Snapshot(), func(i netwatch.Iface) bool { return i.Name == name })
+	if !there && !d.named(name) {
+		return "", control.Errorf(control.CodeNotFound, "there is no export and no interface %q", name).
+			WithHint("name an export such as e0.1, an interface such as eth1, or nothing for the daemon")
+	}
+	return name, nil
 }
