@@ -29,7 +29,7 @@ var _ control.Backend = (*backend)(nil)
 
 var errGone = control.Errorf(control.CodeGone, "the daemon is ending").WithHint("try again when it runs")
 
-// ask has the loop run fn and returns what that returns.
+// ask has the loop run fn and returns what that returns. A fn that changes what is wanted calls reconcile.
 func ask[T any](ctx context.Context, d *Daemon, fn func() (T, error)) (T, error) {
 	type result struct {
 		v   T
@@ -38,7 +38,7 @@ func ask[T any](ctx context.Context, d *Daemon, fn func() (T, error)) (T, error)
 	got := make(chan result, 1)
 	var none T
 	select {
-	case d.posts <- func() { v, err := fn(); got <- result{v, err} }:
+	case d.asks <- func() { v, err := fn(); got <- result{v, err} }:
 	case <-d.quit:
 		return none, errGone
 	case <-ctx.Done():
@@ -116,13 +116,9 @@ func (b *backend) Exports(ctx context.Context) ([]control.Export, error) {
 func (d *Daemon) controlExports() []control.Export {
 	snap := d.watch.Snapshot()
 	waits := map[string]string{} // by pattern
-	for _, c := range d.cfg.Exports {
-		for _, pattern := range c.Interfaces {
-			if _, seen := waits[pattern]; !seen {
-				w, _ := d.waitsFor(pattern, snap)
-				waits[pattern] = w.text
-			}
-		}
+	for _, pattern := range d.wantedPatterns() {
+		w, _ := d.waitsFor(pattern, snap)
+		waits[pattern] = w.text
 	}
 	out := []control.Export{}
 	known := map[aoe.Addr]bool{}

@@ -73,6 +73,7 @@ type Daemon struct {
 	slow    *slowPath
 
 	posts      chan func()
+	asks       chan func()   // like posts, for what reconciles itself or changes nothing
 	quit       chan struct{} // closed when the loop has ended
 	bg         sync.WaitGroup
 	faults     chan fault
@@ -80,6 +81,8 @@ type Daemon struct {
 	layers     layers
 
 	exports  map[aoe.Addr]*export
+	order    []*export     // the same by address; nil: to be made anew
+	patterns []string      // what the exports have for interfaces, each once; nil: to be made anew
 	ports    map[int]*port // by interface index
 	failed   map[int]portFailure
 	said     map[string]string // subject: what was last said of it
@@ -94,7 +97,7 @@ type Daemon struct {
 
 // New makes a daemon. Nothing is opened before Run.
 func New(o Options) *Daemon {
-	d := &Daemon{o: o, cfg: o.Config, layers: layers{files: o.Files, unsaved: map[aoe.Addr]config.Layer{}}, log: o.Log, posts: make(chan func(), 64), quit: make(chan struct{}), faults: make(chan fault, 16),
+	d := &Daemon{o: o, cfg: o.Config, layers: layers{files: o.Files, unsaved: map[aoe.Addr]config.Layer{}}, log: o.Log, posts: make(chan func(), 64), asks: make(chan func()), quit: make(chan struct{}), faults: make(chan fault, 16),
 		neighbours: make(chan stranger, 16), exports: map[aoe.Addr]*export{}, ports: map[int]*port{},
 		failed: map[int]portFailure{}, said: map[string]string{}, heard: map[stranger]time.Time{}}
 	d.slow = newSlowPath(d.log)
@@ -172,12 +175,18 @@ func (d *Daemon) loop(ctx context.Context) error {
 	defer stopBeat()
 	var settle <-chan time.Time
 	patience, early := time.After(startPatience), time.After(carrierPatience)
-	for {
-		d.reconcile()
+	for asked := false; ; {
+		if !asked {
+			d.reconcile()
+		}
 		if d.fatal != nil {
 			return d.fatal
 		}
+		asked = false
 		select {
+		case fn := <-d.asks:
+			fn()
+			asked = true
 		case <-ctx.Done():
 			return nil
 		case fn := <-d.posts:

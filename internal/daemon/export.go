@@ -73,20 +73,23 @@ func (d *Daemon) want(c *config.Export) {
 	x := d.exports[c.Addr]
 	if x == nil {
 		x = &export{addr: c.Addr}
-		d.exports[c.Addr] = x
+		d.exports[c.Addr], d.order = x, nil
 	}
 	x.want = c
 	x.retryAt = time.Time{}
 }
 
-// sorted returns the exports in the order of their addresses.
+// sorted returns the exports in the order of their addresses. The slice must not be changed; it stays as it is when exports come
+// and go.
 func (d *Daemon) sorted() []*export {
-	out := make([]*export, 0, len(d.exports))
-	for _, x := range d.exports {
-		out = append(out, x)
+	if d.order == nil {
+		d.order = make([]*export, 0, len(d.exports))
+		for _, x := range d.exports {
+			d.order = append(d.order, x)
+		}
+		slices.SortFunc(d.order, func(a, b *export) int { return int(a.addr.Key()) - int(b.addr.Key()) })
 	}
-	slices.SortFunc(out, func(a, b *export) int { return int(a.addr.Key()) - int(b.addr.Key()) })
-	return out
+	return d.order
 }
 
 // advance takes the exports as far on their way as they can go at this moment.
@@ -101,6 +104,7 @@ func (d *Daemon) advance() {
 		case x.phase == idle && x.want == nil:
 			d.say(slog.LevelInfo, x.subject(), "")
 			delete(d.exports, x.addr)
+			d.order = nil
 		case x.phase == idle && !now.Before(x.retryAt):
 			d.startOpening(x)
 		}

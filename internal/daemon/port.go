@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -89,24 +90,29 @@ func effectiveMTU(i netwatch.Iface, set config.Interface) int {
 
 // wanted tells whether any export is to be served on the interface called name.
 func (d *Daemon) wanted(name string) bool {
-	for i := range d.cfg.Exports {
-		if d.cfg.Exports[i].Wants(name) {
-			return true
+	return slices.ContainsFunc(d.wantedPatterns(), func(p string) bool { return config.MatchName(p, name) })
+}
+
+// wantedPatterns returns what the exports have for interfaces, each once, in the order of the exports.
+func (d *Daemon) wantedPatterns() []string {
+	if d.patterns == nil {
+		d.patterns = []string{}
+		seen := map[string]bool{}
+		for i := range d.cfg.Exports {
+			for _, p := range d.cfg.Exports[i].Interfaces {
+				if !seen[p] {
+					seen[p] = true
+					d.patterns = append(d.patterns, p)
+				}
+			}
 		}
 	}
-	return false
+	return d.patterns
 }
 
 // named tells whether any export names the interface itself, not by a glob.
 func (d *Daemon) named(name string) bool {
-	for _, e := range d.cfg.Exports {
-		for _, p := range e.Interfaces {
-			if p == name {
-				return true
-			}
-		}
-	}
-	return false
+	return slices.Contains(d.wantedPatterns(), name)
 }
 
 // reconcilePorts opens and closes interfaces, and follows their changes.

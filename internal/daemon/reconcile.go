@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -137,16 +136,9 @@ type wait struct {
 // waits returns which interfaces are waited for.
 func (d *Daemon) waits(snap []netwatch.Iface) []wait {
 	var out []wait
-	var seen []string
-	for _, e := range d.cfg.Exports {
-		for _, pattern := range e.Interfaces {
-			if slices.Contains(seen, pattern) {
-				continue
-			}
-			seen = append(seen, pattern)
-			if w, ok := d.waitsFor(pattern, snap); ok && (!w.soft || !d.o.Strict || d.started) {
-				out = append(out, w)
-			}
+	for _, pattern := range d.wantedPatterns() {
+		if w, ok := d.waitsFor(pattern, snap); ok && (!w.soft || !d.o.Strict || d.started) {
+			out = append(out, w)
 		}
 	}
 	return out

@@ -106,7 +106,7 @@ func textOf(problems config.Problems) string {
 func (d *Daemon) adopt(now *config.Config, plan config.Plan, retry bool) {
 	now.Global.StateDirectory = d.cfg.Global.StateDirectory
 	now.Global.Lanes = d.cfg.Global.Lanes
-	d.cfg = now
+	d.cfg, d.patterns = now, nil
 	d.followLogs()
 	for i := range plan.Added {
 		d.want(&plan.Added[i])
