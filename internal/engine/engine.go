@@ -75,6 +75,13 @@ type Port struct {
 	ingress atomic.Pointer[target.Ingress]
 	table   atomic.Pointer[target.Table]
 	stats   []stats.Port // one per lane
+	id      uint64       // of its name, see Engine.name
+	earlier stats.PortSnapshot
+	taps    *atomic.Pointer[tapSet] // the engine's; nil before AddPort
+
+	mu    sync.Mutex // guards what follows
+	ended bool       // the links are closed
+	drops uint64     // then: what Drops was
 }
 
 // Name returns the interface's name.
@@ -106,18 +113,50 @@ func (p *Port) SetTable(t *target.Table) error {
 func (p *Port) Table() *target.Table { return p.table.Load() }
 
 // Inject sends one frame at once, outside the lanes' batches: announcements, probes, replies of the slow path.
-func (p *Port) Inject(frame []byte) error { return p.links[0].Inject(frame) }
+func (p *Port) Inject(frame []byte) error {
+	err := p.links[0].Inject(frame)
+	if p.taps != nil {
+		if s := p.taps.Load(); s != nil {
+			s.injected(p, frame, err)
+		}
+	}
+	return err
+}
 
 // Stats returns the counters of one lane on this port; the counters go on.
 func (p *Port) Stats(lane int) *stats.Port { return &p.stats[lane] }
 
 // Drops returns how many frames the kernel lost because the ring was full, summed over the lanes.
 func (p *Port) Drops() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return p.drops
+	}
+	return p.linkDrops()
+}
+
+func (p *Port) linkDrops() uint64 {
 	var n uint64
 	for _, l := range p.links {
 		n += l.Drops()
 	}
 	return n
+}
+
+// close closes the links.
+func (p *Port) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		return nil
+	}
+	p.ended, p.drops = true, p.linkDrops()
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // PortConfig is what AddPort needs.
@@ -132,10 +171,13 @@ type PortConfig struct {
 type Engine struct {
 	opts  Options
 	lanes []*lane
+	taps  atomic.Pointer[tapSet] // nil when there is none; set with mu held
 
 	mu    sync.Mutex // guards what follows; never taken by a lane
 	ids   []*Export  // by target ID; nil where free
 	ports map[*Port]bool
+	names []string                      // of all interfaces that ever were; the slice is replaced, never changed
+	past  map[string]stats.PortSnapshot // counters of interfaces that were removed
 }
 
 // New makes an engine and starts its lanes, which idle until ports are added.
@@ -255,6 +297,7 @@ func (e *Engine) AddPort(c PortConfig) (*Port, error) {
 	}
 	e.mu.Lock()
 	e.ports[p] = true
+	p.id, p.earlier, p.taps = e.name(p.name), e.past[p.name], &e.taps
 	e.mu.Unlock()
 	for _, l := range e.lanes {
 		var err error
@@ -280,9 +323,13 @@ func (e *Engine) RemovePort(p *Port) error {
 	for _, l := range e.lanes {
 		errs = append(errs, l.call(func(l *lane) { l.removePort(p) }))
 	}
-	for _, l := range p.links {
-		errs = append(errs, l.Close())
+	errs = append(errs, p.close())
+	e.mu.Lock()
+	if e.past == nil {
+		e.past = map[string]stats.PortSnapshot{}
 	}
+	e.past[p.name] = p.Snapshot()
+	e.mu.Unlock()
 	return errors.Join(errs...)
 }
 
@@ -299,9 +346,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for p := range e.ports {
-		for _, l := range p.links {
-			errs = append(errs, l.Close())
-		}
+		errs = append(errs, p.close())
 	}
 	e.ports = map[*Port]bool{}
 	return errors.Join(errs...)

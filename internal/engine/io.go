@@ -18,18 +18,27 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		x = l.exports[te.ID]
 	}
 	if x == nil || x.closing || x.te != te {
-		p.st.Drops[stats.DropClosing].Inc() // being removed, or steered to the wrong lane while lanes were joining
+		l.lose(p, stats.DropClosing) // being removed, or steered to the wrong lane while lanes were joining
 		return
 	}
 	if age := l.eng.opts.RequestAge; age > 0 && f.Time != 0 && l.now-f.Time > int64(age) {
 		l.drop(p, x, stats.DropStale)
 		return
 	}
+	old, again := x.look(&l.slots, &l.req, &spec)
+	if again {
+		te.Stats.Retransmits.Inc()
+		l.ini.Retransmits.Inc()
+	}
 	if x.queued+x.waiting > 0 || x.writes > 0 {
 		if o := x.repetition(f.Data, &spec); o != nil {
 			if o.state != slotStore {
 				copy(o.req, f.Data[:reqHeader])
 				o.port, o.time = p, f.Time
+			}
+			if !again {
+				te.Stats.Retransmits.Inc()
+				l.ini.Retransmits.Inc()
 			}
 			l.drop(p, x, stats.DropDuplicate)
 			return
@@ -57,8 +66,12 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 	}
 	copy(s.req, f.Data[:reqHeader])
 	copy(s.data, f.Data[reqHeader:reqHeader+payloadLen(&spec)])
-	s.port, s.io, s.time = p, spec, f.Time
+	s.port, s.io, s.time, s.at = p, spec, f.Time, l.arrived(f.Time)
 	s.start, s.end, s.write = start, end, write
+	s.ini = l.ini
+	s.ini.InFlight.Inc()
+	old.keep(s)
+	l.answered = true // it will be
 	x.admit(s)
 	if write && len(l.ports) > 1 {
 		x.log.add(s)
@@ -72,7 +85,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 
 // drop counts a request that gets no reply.
 func (l *lane) drop(p *lanePort, x *laneExport, d stats.Drop) {
-	p.st.Drops[d].Inc()
+	l.lose(p, d)
 	x.te.Stats.Drops[d].Inc()
 }
 
@@ -86,13 +99,7 @@ func (l *lane) start(s *slot) {
 			return
 		}
 	}
-	if x.onStore >= x.queue {
-		x.pushReady(s)
-		return
-	}
-	x.onStore++
-	l.onStore++
-	l.submit(s)
+	l.toStore(s)
 }
 
 // replyView answers a read out of the storage's own memory. The request stays in the order until the data is sent.
@@ -103,19 +110,21 @@ func (l *lane) replyView(s *slot, v []byte) {
 	te.Stats.Views.Inc()
 	l.count(s)
 	if !l.queueSlot(s, s.buf[:h], v[:d]) {
-		s.port.st.Drops[stats.DropSend].Inc()
+		l.late(s, stats.DropSend)
 		l.release(s)
 	}
 }
 
-// toStore runs a read whose view could not be sent on the store after all.
+// toStore runs a request on the store as soon as that has room: at once, or later by pump.
 func (l *lane) toStore(s *slot) {
 	x := s.exp
 	if x.onStore >= x.queue {
+		x.te.Stats.Stalls.Inc()
 		x.pushReady(s)
 		return
 	}
 	x.onStore++
+	x.te.Stats.OnStore.Inc()
 	l.onStore++
 	l.submit(s)
 }
@@ -139,8 +148,20 @@ func (l *lane) submit(s *slot) {
 			op.Kind, op.Off = store.Flush, 0
 		}
 	}
-	s.exp.ch.Submit(op)
+	l.give(s)
 	l.acts = true
+}
+
+// give counts an operation and gives it to the store.
+func (l *lane) give(s *slot) {
+	x := s.exp
+	st := &x.te.Stats
+	st.Ops.Inc()
+	if x.batch != l.nth {
+		x.batch = l.nth
+		st.Batches.Inc()
+	}
+	x.ch.Submit(&s.op)
 }
 
 // nextRange prepares the next range of a discard, and tells whether there was one.
@@ -181,13 +202,14 @@ func (l *lane) complete(s *slot) {
 	x := s.exp
 	if s.io.Kind == target.IODiscard && s.op.Errno == 0 && s.op.Kind == store.Discard && l.nextRange(s) {
 		s.op.Errno, s.op.Done = 0, 0
-		x.ch.Submit(&s.op)
+		l.give(s)
 		return
 	}
 	res := result(s.op.Errno)
 	failed, known := s.io.LBA, false
 	if res != target.OK {
 		x.te.Stats.Errors[errorOf(res)].Inc()
+		s.ini.Errors.Inc()
 		if s.op.Done > 0 {
 			failed, known = s.io.LBA+uint64(s.op.Done/store.SectorSize), true
 		}
@@ -196,11 +218,12 @@ func (l *lane) complete(s *slot) {
 	}
 	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.buf)
 	x.onStore--
+	x.te.Stats.OnStore.Dec()
 	l.onStore--
 	s.state = slotReply
 	x.retire(s)
 	if !l.queueSlot(s, s.buf[:h+d], nil) { // the data lies right behind the header
-		s.port.st.Drops[stats.DropSend].Inc()
+		l.late(s, stats.DropSend)
 		l.slots.put(s)
 	}
 	l.pump(x)
@@ -235,7 +258,8 @@ func (l *lane) pump(x *laneExport) {
 	for x.readyFirst != nil && x.onStore < x.queue {
 		s := x.popReady()
 		if age := l.eng.opts.RequestAge; age > 0 && s.time != 0 && l.now-s.time > int64(age) {
-			l.drop(s.port, x, stats.DropStale)
+			l.late(s, stats.DropStale)
+			x.te.Stats.Drops[stats.DropStale].Inc()
 			x.retire(s)
 			l.slots.put(s)
 			continue
@@ -253,9 +277,13 @@ func (l *lane) count(s *slot) {
 	case target.IORead:
 		st.Reads.Inc()
 		st.ReadBytes.Add(n)
+		s.ini.Reads.Inc()
+		s.ini.ReadBytes.Add(n)
 	case target.IOWrite:
 		st.Writes.Inc()
 		st.WriteBytes.Add(n)
+		s.ini.Writes.Inc()
+		s.ini.WriteBytes.Add(n)
 	case target.IOFlush:
 		st.Flushes.Inc()
 	case target.IODiscard:

@@ -43,10 +43,21 @@ type lane struct {
 	// pumpList holds the exports whose waiting requests may start at the end of the turn.
 	pumpList *laneExport
 
+	inis *stats.Initiators
+	taps atomic.Pointer[tapSet] // nil when there is none
+	tap  *tapSet                // as of this turn
+	// Of the frame that is being handled: who sent it, whether it gets a reply, and if not why.
+	ini      *stats.Initiator
+	answered bool
+	why      stats.Drop
+
 	req  target.Request
 	done [reapBatch]*store.Op
-	now  int64 // Unix nanoseconds, taken once a turn in which frames came
-	acts bool  // this turn did something
+	now  int64  // Unix nanoseconds, taken once a turn in which frames came
+	mono int64  // the same moment on the clock of sys.Nanotime
+	sent int64  // when the link last took messages, on that clock
+	nth  uint64 // counts turns
+	acts bool   // this turn did something
 
 	spin     time.Duration // how long to look for work before sleeping, at this moment
 	pollFDs  []unix.PollFd
@@ -72,7 +83,7 @@ func newLane(e *Engine, n int) (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lane %d: %w", n, err)
 	}
-	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{})}, nil
+	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators()}, nil
 }
 
 // call has the lane run fn between two turns, and waits for it.
@@ -123,6 +134,8 @@ func (l *lane) run() {
 // turn does all the work that there is at this moment once, and tells whether there was any.
 func (l *lane) turn() bool {
 	l.acts = false
+	l.nth++
+	l.tap = l.taps.Load()
 	if l.onStore > 0 { // from before: there is a disk that takes its time
 		l.paced = true
 	}
@@ -147,6 +160,7 @@ func (l *lane) turn() bool {
 	l.pumpAll()
 	if l.acts {
 		l.stats.Turns.Inc()
+		l.stats.SlotsUsed.Set(uint64(len(l.slots.slots) - l.slots.nfree))
 	}
 	return l.acts
 }
@@ -172,7 +186,7 @@ func (l *lane) receive() {
 		return
 	}
 	l.acts = true
-	l.now = sys.Realtime()
+	l.now, l.mono = sys.Clocks()
 	if busy == 1 {
 		for i := 0; i < only.nf; i++ {
 			l.frame(only, &only.frames[i])
@@ -202,9 +216,18 @@ func (l *lane) receive() {
 
 // frame handles one received frame.
 func (l *lane) frame(p *lanePort, f *link.Frame) {
+	l.answered, l.why = false, stats.NoDrop
+	l.judge(p, f)
+	if l.tap != nil {
+		l.tap.received(l, p, f)
+	}
+}
+
+// judge finds out for whom a frame is, and has them act on it.
+func (l *lane) judge(p *lanePort, f *link.Frame) {
 	p.st.RxBytes.Add(uint64(len(f.Data)))
 	if d := l.req.Parse(f.Data, f.Tagged, f.TCI, p.in); d != stats.NoDrop {
-		p.st.Drops[d].Inc()
+		l.lose(p, d)
 		if d == stats.DropResponse {
 			l.neighbour(p, f.Data)
 		}
@@ -212,39 +235,56 @@ func (l *lane) frame(p *lanePort, f *link.Frame) {
 	}
 	if !l.req.Addr.Wild() {
 		if te := p.tab.Lookup(l.req.Addr); te != nil {
+			l.meet(p)
 			l.handle(p, f, te)
+			l.miss()
 		} else {
-			p.st.Drops[stats.DropAddress].Inc()
+			l.lose(p, stats.DropAddress)
 		}
 		return
 	}
+	l.meet(p)
 	for _, te := range p.tab.All() {
 		if l.req.Addr.Match(te.Addr()) {
 			l.handle(p, f, te)
 		}
 	}
+	l.miss()
 }
 
 // handle has one target act on the frame in l.req.
 func (l *lane) handle(p *lanePort, f *link.Frame, te *target.Export) {
 	buf := l.replyBuffer(p)
 	if buf == nil {
-		p.st.Drops[stats.DropSend].Inc()
+		l.lose(p, stats.DropSend)
 		return
 	}
 	act := te.Handle(&l.req, p.in, buf)
 	switch act.Kind {
 	case target.Silent:
-		p.st.Drops[act.Drop].Inc()
+		l.lose(p, act.Drop)
 	case target.Reply:
-		l.queueReply(p, buf[:act.N])
+		l.queueReply(p, buf[:act.N], te, l.arrived(f.Time))
+		l.answered = true
+		if act.Reject != stats.NoReject {
+			l.ini.Rejects.Inc()
+			if act.Reject.Denies() {
+				l.ini.Denied.Inc()
+			}
+		} else if l.req.Cmd == aoe.CmdATA {
+			l.ini.LastATA.Set(uint64(l.now))
+		}
 	case target.IO:
+		l.ini.LastATA.Set(uint64(l.now))
 		l.begin(p, f, te, act.IO)
 	case target.Defer:
+		te.Stats.Slow.Inc()
 		frame := append([]byte(nil), f.Data...)
 		if !l.eng.opts.Slow(SlowRequest{Target: te, Port: p.port, Frame: frame, Tagged: f.Tagged, TCI: f.TCI}) {
-			p.st.Drops[stats.DropBusy].Inc()
+			l.lose(p, stats.DropBusy)
+			return
 		}
+		l.answered = true // it will be
 	}
 }
 
@@ -271,6 +311,7 @@ func (l *lane) idle() {
 		for {
 			if l.pending() {
 				l.stats.Spins.Inc()
+				l.stats.SpinNs.Add(uint64(sys.Nanotime() - start))
 				return
 			}
 			if sys.Nanotime()-start > int64(l.spin) {
@@ -278,10 +319,14 @@ func (l *lane) idle() {
 			}
 		}
 	}
+	slept := sys.Nanotime()
+	l.stats.SpinNs.Add(uint64(slept - start))
 	l.sleep()
+	woke := sys.Nanotime()
+	l.stats.SleepNs.Add(uint64(woke - slept))
 	// Spinning pays when work comes soon. Once it did not, only a short sleep brings it back.
 	if busy := l.eng.opts.BusyPoll; busy > 0 {
-		if sys.Nanotime()-start < 2*int64(busy) {
+		if woke-start < 2*int64(busy) {
 			l.spin = busy
 		} else {
 			l.spin = 0

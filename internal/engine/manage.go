@@ -18,6 +18,11 @@ func (l *lane) addExport(x *Export) error {
 		return err
 	}
 	l.slots.reserved += le.queue
+	x.Target.Stats.Limit.Set(uint64(le.queue))
+	l.stats.Slots.Set(uint64(len(l.slots.slots)))
+	if c, ok := ch.(store.Counting); ok {
+		c.CountTo(&x.Target.Stats.Store)
+	}
 	for int(x.Target.ID) >= len(l.exports) {
 		l.exports = append(l.exports, nil)
 	}
@@ -61,6 +66,8 @@ func (l *lane) setQueueLength(x *Export, n int) {
 	le.queue, le.backlog = n, BacklogFactor*n
 	// Without memory for more the export has what it had: frames past that are dropped and counted.
 	_ = l.slots.grow(l.slotsNeeded(nil))
+	le.te.Stats.Limit.Set(uint64(n))
+	l.stats.Slots.Set(uint64(len(l.slots.slots)))
 	l.pump(le)
 }
 

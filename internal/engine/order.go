@@ -33,6 +33,9 @@ type laneExport struct {
 	closing bool
 	drained chan struct{}
 	log     writeLog
+
+	batch  uint64 // the lane's turn in which an operation was last given to the store
+	recent [seenSize]seen
 }
 
 // overlaps tells whether two requests must keep their order: their sectors meet and one of them writes.
@@ -59,6 +62,7 @@ func (x *laneExport) admit(s *slot) {
 	}
 	x.last = s
 	x.held++
+	x.te.Stats.Held.Inc()
 	if s.write {
 		x.writes++
 	}
@@ -92,6 +96,7 @@ func (x *laneExport) retire(s *slot) {
 	}
 	s.prev, s.next = nil, nil
 	x.held--
+	x.te.Stats.Held.Dec()
 	if s.write {
 		x.writes--
 	}

@@ -3,6 +3,7 @@ package engine
 import (
 	"fmt"
 
+	"goaoe/internal/stats"
 	"goaoe/internal/store"
 	"goaoe/internal/sys"
 	"goaoe/internal/target"
@@ -46,6 +47,10 @@ type slot struct {
 	start uint64 // first sector
 	end   uint64 // first sector behind
 	time  int64  // arrival, Unix nanoseconds; 0 unknown
+	at    int64  // arrival on the clock of sys.Nanotime
+	ini   *stats.Initiator
+	// serial is a number, never 0, that changes each time that the slot becomes free.
+	serial uint32
 
 	req  []byte // the request's first 36 bytes
 	buf  []byte // the reply: its header and, right behind that, data
@@ -108,7 +113,7 @@ func (p *pool) grow(n int) error {
 		p.chunks = append(p.chunks, c)
 		for i := 0; i < chunkSlots; i++ {
 			h := heads[i*headSize : (i+1)*headSize : (i+1)*headSize]
-			s := &slot{req: h[:reqHeader:headSize]}
+			s := &slot{req: h[:reqHeader:headSize], serial: 1}
 			s.op.User = uint32(first + i)
 			p.slots = append(p.slots, s)
 			p.attach(s)
@@ -213,7 +218,13 @@ func (p *pool) put(s *slot) {
 		p.reserved++
 	}
 	s.state = slotFree
-	s.exp, s.port, s.part = nil, nil, 0
+	if s.serial++; s.serial == 0 {
+		s.serial = 1
+	}
+	if s.ini != nil {
+		s.ini.InFlight.Dec()
+	}
+	s.exp, s.port, s.ini, s.part = nil, nil, nil, 0
 	if s.gen != p.gen {
 		p.detach(s)
 		p.attach(s)

@@ -36,11 +36,18 @@ type lanePort struct {
 
 	msgs    [txBatch]link.Msg
 	owner   [txBatch]*slot // the request behind a message; nil for a reply out of the arena
+	plain   [txBatch]plain // what is known of a reply out of the arena
 	n, sent int            // messages queued, and how many of them are dealt with
 	arena   []byte         // replySize bytes for each message
 	blocked bool           // the link's queue was full
 	waited  int64          // nanoseconds that the lane has waited for room since the queue was last empty
 	gone    bool           // the port was removed
+}
+
+// plain is a reply without a slot.
+type plain struct {
+	te *target.Export
+	at int64 // when the request arrived, on the clock of sys.Nanotime
 }
 
 func newLanePort(p *Port, lane int) (*lanePort, error) {
@@ -99,10 +106,10 @@ func (l *lane) replyBuffer(p *lanePort) []byte {
 	return p.arena[p.n*replySize : (p.n+1)*replySize : (p.n+1)*replySize]
 }
 
-// queueReply queues what was written to the last replyBuffer.
-func (l *lane) queueReply(p *lanePort, frame []byte) {
+// queueReply queues what was written to the last replyBuffer: the reply of te to a request that arrived at the time at.
+func (l *lane) queueReply(p *lanePort, frame []byte, te *target.Export, at int64) {
 	p.msgs[p.n] = link.Msg{Head: frame}
-	p.owner[p.n] = nil
+	p.owner[p.n], p.plain[p.n] = nil, plain{te, at}
 	p.n++
 }
 
@@ -127,6 +134,7 @@ func (l *lane) flush(p *lanePort, most int) {
 		if k > 0 {
 			l.acts = true
 			p.st.TxBatches.Inc()
+			l.sent = sys.Nanotime()
 		}
 		for ; k > 0; k-- {
 			i := p.sent
@@ -136,6 +144,7 @@ func (l *lane) flush(p *lanePort, most int) {
 		if err != nil {
 			if errors.Is(err, link.ErrFull) {
 				p.blocked = true
+				p.st.TxFull.Inc()
 				return
 			}
 			l.discard(p)
@@ -155,10 +164,14 @@ func (l *lane) discard(p *lanePort) {
 		p.sent++
 		p.st.TxErrors.Inc()
 		p.st.Drops[stats.DropSend].Inc()
+		if l.tap != nil {
+			l.tapSent(p, &p.msgs[i], stats.DropSend)
+		}
 		if s := p.owner[i]; s != nil {
+			s.ini.Drops.Inc()
 			l.release(s)
 		}
-		p.msgs[i], p.owner[i] = link.Msg{}, nil
+		p.msgs[i], p.owner[i], p.plain[i] = link.Msg{}, nil, plain{}
 	}
 	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
 }
@@ -166,13 +179,23 @@ func (l *lane) discard(p *lanePort) {
 // sentOne does what is due after message i was sent or refused.
 func (l *lane) sentOne(p *lanePort, i int) {
 	m, s := &p.msgs[i], p.owner[i]
-	err, size := m.Err, len(m.Head)+len(m.Body)
-	*m, p.owner[i] = link.Msg{}, nil
+	err, size, r := m.Err, len(m.Head)+len(m.Body), p.plain[i]
+	if l.tap != nil {
+		why := stats.NoDrop
+		if err != nil {
+			why = stats.DropSend
+		}
+		l.tapSent(p, m, why)
+	}
+	*m, p.owner[i], p.plain[i] = link.Msg{}, nil, plain{}
 	if err == nil {
 		p.st.TxFrames.Inc()
 		p.st.TxBytes.Add(uint64(size))
 		if s != nil {
+			l.answeredSlot(s)
 			l.release(s)
+		} else {
+			r.te.Stats.OtherLatency.ObserveShared(l.sent - r.at)
 		}
 		return
 	}
@@ -184,6 +207,12 @@ func (l *lane) sentOne(p *lanePort, i int) {
 	}
 	p.st.Drops[stats.DropSend].Inc()
 	if s != nil {
+		s.ini.Drops.Inc()
 		l.release(s)
 	}
+}
+
+// tapSent shows a message that was sent, or lost. A body is memory that only the kernel may touch (store.Viewer), so only its length is told.
+func (l *lane) tapSent(p *lanePort, m *link.Msg, why stats.Drop) {
+	l.tap.put(l.n, p.port, l.now+l.sent-l.mono, true, why, m.Head, len(m.Head)+len(m.Body))
 }

@@ -11,6 +11,8 @@ import (
 	"fmt"
 
 	"golang.org/x/sys/unix"
+
+	"goaoe/internal/stats"
 )
 
 // SectorSize is the unit of AoE's addresses in bytes.
@@ -78,6 +80,12 @@ type Viewer interface {
 	// the program itself: the file may have been cut short, which the kernel reports as EFAULT and a program's
 	// own access would not survive.
 	View(off int64, n int) []byte
+}
+
+// Counting is an optional ability of a Channel: it counts how often it made data durable.
+type Counting interface {
+	// CountTo says where. It is called once, before the first Submit; what is there is added to by the lane's goroutine only.
+	CountTo(*stats.Store)
 }
 
 // Executor runs the operations of one lane for channels of one kind. It belongs to that lane's goroutine.

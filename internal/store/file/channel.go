@@ -3,6 +3,7 @@ package file
 import (
 	"golang.org/x/sys/unix"
 
+	"goaoe/internal/stats"
 	"goaoe/internal/store"
 	"goaoe/internal/sys"
 )
@@ -29,6 +30,7 @@ type channel struct {
 	syncing  bool     // a sync is in flight
 	marked   bool     // known to the executor as dirty: it asks wantSync in each turn
 	syncOp   store.Op // threads: the sync itself
+	count    *stats.Store
 }
 
 // States of an operation, in Op.X.State.
@@ -100,6 +102,9 @@ func (c *channel) Submit(op *store.Op) {
 	c.x.start(c, op)
 }
 
+// CountTo makes the channel count its syncs.
+func (c *channel) CountTo(s *stats.Store) { c.count = s }
+
 // Close releases the channel.
 func (c *channel) Close() {
 	if c.pool != nil {
@@ -161,8 +166,14 @@ func (c *channel) synced(e unix.Errno) {
 	if e != 0 {
 		c.s.syncErr.CompareAndSwap(0, uint32(e))
 	}
+	if c.count != nil {
+		c.count.Syncs.Inc()
+	}
 	for op := c.covered.pop(); op != nil; op = c.covered.pop() {
 		op.Errno = e
+		if c.count != nil {
+			c.count.SyncWrites.Inc()
+		}
 		if op.Kind == store.Flush && e == 0 {
 			op.Errno = unix.Errno(c.s.syncErr.Load())
 		}
