@@ -95,6 +95,8 @@ type Export struct {
 	Source     string   `key:"source"`     // as written: a path, UUID=..., LABEL=..., PARTUUID=..., PARTLABEL=..., mem:SIZE
 	Interfaces []string `key:"interfaces"` // names or globs; never empty
 
+	Name string `key:"name"` // a name for people and commands beside the address; may be empty
+
 	Offset    int64 `key:"offset"`     // bytes of the source to skip; a multiple of 512
 	Length    int64 `key:"length"`     // bytes to serve; a multiple of 512; 0: up to the end
 	SizeRound int64 `key:"size-round"` // sectors: the size is rounded down to a multiple of it; 0 or 1: as it is

@@ -58,6 +58,7 @@ func (b *builder) exports() {
 	}
 	b.highSlots()
 	b.checkSerials()
+	b.checkNames()
 	if len(b.doc.exports) == 0 {
 		b.checkDefaults()
 	}
@@ -106,7 +107,7 @@ func addressKey(s *section) string {
 // export makes the Export of a section; s has the effective settings, own those of the section itself.
 func (b *builder) export(own, s *section) Export {
 	e := Export{
-		Source: s.text("source"), Pos: own.pos, Keys: map[string]Position{},
+		Source: s.text("source"), Name: s.text("name"), Pos: own.pos, Keys: map[string]Position{},
 		Offset: s.num("offset"), Length: s.num("length"), SizeRound: s.num("size-round"),
 		QueueLength: int(s.num("queue-length")), BufferCount: int(s.num("buffer-count")),
 		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"),
@@ -251,6 +252,24 @@ func (b *builder) highSlots() {
 	}
 	b.problem(Warning, b.high.first, addressKey(b.high.first), fmt.Sprintf("%s: Linux drivers without aoe_dyndevs know no slot above %d", which, linuxStaticSlots),
 		"current kernels have it; for old ones use another shelf")
+}
+
+// checkNames refuses names that do not tell one export from another: two of a kind, and what looks like an address or a pattern.
+func (b *builder) checkNames() {
+	seen := map[string]aoe.Addr{}
+	for i := range b.cfg.Exports {
+		e := &b.cfg.Exports[i]
+		if e.Name == "" {
+			continue
+		}
+		if _, err := aoe.ParseAddr(e.Name); err == nil || strings.ContainsAny(e.Name, "*?[] ,=") {
+			b.problem(Error, b.doc.exports[i], "name", fmt.Sprintf("%q would be taken for an address, a pattern or several names", e.Name), "letters, digits, . - and _ are fine")
+		}
+		if o, dup := seen[e.Name]; dup {
+			b.problem(Error, b.doc.exports[i], "name", fmt.Sprintf("%s has the name already", o), "give each export a name of its own, or none")
+		}
+		seen[e.Name] = e.Addr
+	}
 }
 
 // checkSerials warns of two exports with one serial number: initiators may take them for one disk.

@@ -58,6 +58,8 @@ var ownKeys = []Key{
 		Help: "SHELF.SLOT. Or give shelf, slot or neither: what is missing comes from [defaults]."},
 	{Name: "source", Type: TypeSource, Example: `"/dev/sda5"`,
 		Help: "What to serve: a path, UUID=, LABEL=, PARTUUID= or PARTLABEL=, or mem:SIZE (memory, for tests). Required."},
+	{Name: "name", Type: TypeText, Max: 64, Example: `"mail-spool"`,
+		Help: "A name of your choice for commands and tables, up to 64 printable ASCII characters. Default: none, the address says it."},
 	{Name: "offset", Type: TypeSize, Default: "0", Example: `"2048s"`,
 		Help: "Where in the source the export begins: bytes, or with a suffix such as 1M or 2048s (sectors)."},
 	{Name: "length", Type: TypeSize, Example: `"10G"`,

@@ -136,3 +136,17 @@ func TestServices(t *testing.T) {
 		t.Errorf("%+v %v", cfg, ps)
 	}
 }
+
+// TestNames: a name is unique and cannot be taken for something else.
+func TestNames(t *testing.T) {
+	for _, c := range []struct{ one, two, want string }{
+		{"a", "b", ""}, {"a", "a", "e2.0 has the name already"}, {"1.0", "b", "would be taken for an address"}, {"v*", "b", "would be taken for an address, a pattern"},
+		{"e1.0", "b", "would be taken"}, {"a b", "b", "several names"},
+	} {
+		text := "[defaults]\ninterfaces=[\"eth1\"]\n[[export]]\naddress=\"2.0\"\nsource=\"/a\"\nname=\"" + c.one + "\"\n[[export]]\naddress=\"2.1\"\nsource=\"/b\"\nname=\"" + c.two + "\"\n"
+		_, ps := Parse("x.toml", []byte(text), Options{Sysroot: t.TempDir()})
+		if (c.want == "") != (len(ps) == 0) || c.want != "" && !strings.Contains(ps.Err().Error(), c.want) {
+			t.Errorf("%q, %q: %v", c.one, c.two, ps)
+		}
+	}
+}

@@ -70,7 +70,8 @@ const (
 // Export is one export: GET /v1/exports, GET /v1/exports/{address}.
 type Export struct {
 	Address  string   `json:"address"` // e.g. "e0.1"
-	Source   string   `json:"source"`  // as configured
+	Name     string   `json:"name,omitempty"`
+	Source   string   `json:"source"` // as configured
 	Path     string   `json:"path,omitempty"`
 	State    string   `json:"state"`
 	Why      string   `json:"why,omitempty"`     // failed, waiting: the reason

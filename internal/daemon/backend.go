@@ -162,7 +162,7 @@ func (d *Daemon) controlExports() []control.Export {
 
 // describe says what is configured.
 func (d *Daemon) describe(c *config.Export) control.Export {
-	e := control.Export{Address: c.Addr.String(), Source: c.Source, Served: []string{}, Lane: link.LaneOf(c.Addr, d.cfg.Global.Lanes),
+	e := control.Export{Address: c.Addr.String(), Name: c.Name, Source: c.Source, Served: []string{}, Lane: link.LaneOf(c.Addr, d.cfg.Global.Lanes),
 		Origin: c.Pos.String(), Revision: revision(c), Settings: config.SettingsText(c), Mask: []string{}, Reserve: []string{}, Users: []control.User{}}
 	if c.Pos.File == config.RunTime {
 		e.Origin = config.RunTime // the line there tells nobody anything

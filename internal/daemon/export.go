@@ -144,7 +144,7 @@ func needsRestart(old, now *config.Export) bool {
 
 // adjustable are the keys that adjust can apply.
 var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write",
-	"read-only", "write-cache", "log-target", "log-level", "trace"}
+	"read-only", "write-cache", "name", "log-target", "log-level", "trace"}
 
 // adjust takes over what can change while the export runs.
 func (d *Daemon) adjust(x *export) {
