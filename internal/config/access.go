@@ -110,6 +110,20 @@ func (b *builder) hosts() {
 	}
 }
 
+// hostNames collects who is who, for messages. What is wrong with the ethers file matters only where access lists use it.
+func (b *builder) hostNames() {
+	ethers := b.names.ethers
+	if ethers == nil {
+		ethers, _ = ReadEthers(filepath.Join("/", b.opt.Sysroot, b.cfg.Global.Ethers))
+	}
+	b.cfg.Hosts = map[aoe.MAC]string{}
+	for _, names := range []map[string]aoe.MAC{ethers, b.names.hosts} { // our own count before those of the system
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			b.cfg.Hosts[names[name]] = name
+		}
+	}
+}
+
 // checkMember says why nobody can have the address m.
 func checkMember(m aoe.MAC) error {
 	switch {

@@ -40,6 +40,7 @@ func build(file string, d decoder, opt Options) (*Config, Problems) {
 	b.access()
 	b.exports()
 	b.unused()
+	b.hostNames()
 	return b.cfg, b.ps.unique().Sorted()
 }
 

@@ -51,9 +51,10 @@ type Config struct {
 	Control    Control
 	Web        Web
 	Metrics    Metrics
-	Interfaces []Interface // settings by pattern, in the order of the file; see Interface
-	Exports    []Export    // in the order of their addresses
-	Disabled   []Export    // those that are switched off; they keep their addresses
+	Interfaces []Interface        // settings by pattern, in the order of the file; see Interface
+	Exports    []Export           // in the order of their addresses
+	Hosts      map[aoe.MAC]string // names of Ethernet addresses, of [hosts] and the ethers file; for messages
+	Disabled   []Export           // those that are switched off; they keep their addresses
 }
 
 // Global holds the settings of the process.

@@ -19,6 +19,7 @@ type Stats struct {
 // ExportStats are the counters of one export.
 type ExportStats struct {
 	Address string `json:"address"`
+	Name    string `json:"name,omitempty"`
 	State   string `json:"state"`
 	stats.ExportSnapshot
 }

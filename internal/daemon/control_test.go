@@ -377,3 +377,100 @@ func TestStatusForTheAPI(t *testing.T) {
 		t.Errorf("after the end: %v", err)
 	}
 }
+
+// TestStatsAndUsers: what an initiator does shows in the statistics and makes it a user; a used export is removed by force only.
+func TestStatsAndUsers(t *testing.T) {
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	r.file("disk1", 64)
+	ear := func() *ear { return r.listen("b0") }
+	r.start(onA0 + exportText("0.1", "DIR/disk1"))
+	e := ear()
+	r.d.cfg.Hosts[e.mac] = "node1"
+	if n := e.sectors(e01); n != 64 {
+		t.Fatalf("%d sectors", n)
+	}
+	ctx := context.Background()
+	s, err := r.d.Control().Stats(ctx)
+	if err != nil || len(s.Exports) != 1 || s.Exports[0].Others == 0 || s.Exports[0].State != control.StateServing || len(s.Interfaces) != 1 ||
+		s.Interfaces[0].RxFrames == 0 || len(s.Lanes) != 1 {
+		t.Fatalf("%+v %v", s, err)
+	}
+	found := false
+	for _, i := range s.Initiators {
+		found = found || i.MAC == e.mac.String() && i.Export == "e0.1" && i.Requests > 0 && i.Interface == "a0" && i.Name == "node1"
+	}
+	if !found {
+		t.Errorf("the initiator is not in %+v", s.Initiators)
+	}
+	if u := r.show("e0.1").Users; len(u) != 1 || u[0].MAC != e.mac.String() || u[0].Name != "node1" || u[0].Interface != "a0" {
+		t.Errorf("users: %+v", u)
+	}
+	rm := control.Change{Op: control.OpRemove, Address: "0.1"}
+	r.refused(change(rm), control.CodeInUse, "by "+e.mac.String()+" (node1) on a0, last seen")
+	r.refused(change(control.Change{Op: control.OpSet, Address: "0.1", Settings: settings{"disabled": "true"}}), control.CodeInUse, "--force")
+	if _, err := r.d.Control().Clear(ctx, &control.ClearRequest{What: control.ClearStats}); err != nil {
+		t.Fatal(err)
+	}
+	if s, err = r.d.Control().Stats(ctx); err != nil || s.Exports[0].Others != 0 || s.Interfaces[0].RxFrames != 0 || len(s.Initiators) != 0 || !s.Since.After(r.d.begun) {
+		t.Errorf("after clearing: %+v %v", s, err)
+	}
+	rm.Force = true
+	r.done(change(rm))
+	if e := r.show("e0.1"); e.State != control.StateDisabled {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestTrace: a trace has the frames that match, requests and replies, and ends when it is told to.
+func TestTrace(t *testing.T) {
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	r.file("disk1", 64)
+	r.start(onA0 + exportText("0.1", "DIR/disk1"))
+	e := r.listen("b0")
+	for _, c := range []struct {
+		q    control.TraceRequest
+		want string
+	}{
+		{control.TraceRequest{Export: "0.1", Command: "identify", Count: 2}, "in out"},
+		{control.TraceRequest{Command: "config", Count: 4}, "in out in out"},
+	} {
+		got := make(chan string)
+		go func() {
+			var seen []string
+			err := r.d.Control().Trace(context.Background(), &c.q, func(rec *control.TraceRecord) error {
+				seen = append(seen, map[bool]string{true: "out", false: "in"}[rec.Out])
+				if rec.Interface != "a0" || len(rec.Frame) < 24 || rec.Length < 60 || time.Since(rec.Time) > patience {
+					t.Errorf("%+v", rec)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			got <- strings.Join(seen, " ")
+		}()
+		deadline := time.After(patience)
+	asking:
+		for {
+			e.sectors(e01)
+			e.config(e01, time.Second)
+			select {
+			case text := <-got:
+				if !strings.HasPrefix(text, c.want) && !strings.HasPrefix("in "+text, c.want) && !strings.HasPrefix("out "+text, "out in out in") {
+					t.Errorf("%+v: %s", c.q, text)
+				}
+				break asking
+			case <-deadline:
+				t.Fatal("no trace")
+			default:
+			}
+		}
+	}
+	for _, q := range []control.TraceRequest{{Export: "x"}, {Initiator: "x"}, {Command: "eat"}, {Snap: 1 << 20}, {Count: -1}} {
+		if err := r.d.Control().Trace(context.Background(), &q, nil); control.AsError(err).Code != control.CodeUsage {
+			t.Errorf("%+v: %v", q, err)
+		}
+	}
+}

@@ -79,6 +79,7 @@ type Daemon struct {
 	faults     chan fault
 	neighbours chan stranger
 	layers     layers
+	base       baseline
 
 	exports  map[aoe.Addr]*export
 	order    []*export     // the same by address; nil: to be made anew

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"os"
 	"strings"
+	"time"
 
 	"goaoe/aoe"
 	"goaoe/internal/config"
@@ -18,12 +19,13 @@ type running struct {
 	target  *target.Export
 	engine  *engine.Export
 	sectors uint64
+	since   time.Time // of its start
 }
 
 // newRunning makes target and engine export of an opened source.
 func newRunning(x *export, version, machine string) (*running, error) {
 	c, i := &x.cfg, &x.info
-	r := &running{sectors: sectorsOf(*i, c)}
+	r := &running{sectors: sectorsOf(*i, c), since: time.Now()}
 	tc := target.ExportConfig{
 		Addr: x.addr, Sectors: r.sectors,
 		Serial: c.Serial, Model: c.Model, Firmware: c.Firmware, FirmwareVersion: firmwareVersion, BufferCount: uint16(min(c.BufferCount, 65535)),
