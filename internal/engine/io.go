@@ -25,7 +25,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropStale)
 		return
 	}
-	old, again := x.look(&l.slots, &l.req, &spec)
+	old, again := x.look(&l.slots, l.src, l.req.Tag, &spec)
 	if again {
 		te.Stats.Retransmits.Inc()
 		l.ini.Retransmits.Inc()

@@ -46,8 +46,11 @@ type lane struct {
 	inis *stats.Initiators
 	taps atomic.Pointer[tapSet] // nil when there is none
 	tap  *tapSet                // as of this turn
-	// Of the frame that is being handled: who sent it, whether it gets a reply, and if not why.
-	ini      *stats.Initiator
+	// Of the frame that is being handled: the entry of who sent it, whether it gets a reply, and if not why.
+	ini      *stats.Initiator // nil at the start of a turn
+	src      uint64           // of ini: the MAC
+	iniAddr  uint32           // and the address
+	iniPort  *lanePort        // and where it was met last
 	answered bool
 	why      stats.Drop
 
@@ -187,6 +190,7 @@ func (l *lane) receive() {
 	}
 	l.acts = true
 	l.now, l.mono = sys.Clocks()
+	l.ini = nil // it may have lost its place since
 	if busy == 1 {
 		for i := 0; i < only.nf; i++ {
 			l.frame(only, &only.frames[i])

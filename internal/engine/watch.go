@@ -6,8 +6,11 @@ import (
 	"goaoe/internal/target"
 )
 
-// seenSize is how many of an export's latest requests are remembered to tell repetitions; a power of two.
-const seenSize = 128
+// seenSize is how many of an export's latest requests are remembered to tell repetitions.
+const (
+	seenBits = 7
+	seenSize = 1 << seenBits
+)
 
 // seen is a request that was remembered: a hash of who asked for what, its tag, and the slot that it got.
 type seen struct {
@@ -18,18 +21,17 @@ type seen struct {
 }
 
 // look tells whether a request repeats an earlier one (stats.Export.Retransmits says when), and remembers it.
-func (x *laneExport) look(p *pool, req *target.Request, spec *target.IOSpec) (e *seen, repeats bool) {
-	key := (req.Src.Key()<<16 | uint64(spec.Kind)<<8 | uint64(uint8(spec.Count))) ^ (spec.LBA+1)*0x9e3779b97f4a7c15
+func (x *laneExport) look(p *pool, src uint64, tag uint32, spec *target.IOSpec) (e *seen, repeats bool) {
+	key := (src<<16 | uint64(spec.Kind)<<8 | uint64(uint8(spec.Count))) ^ (spec.LBA+1)*0x9e3779b97f4a7c15
 	key *= 0xd6e8feb86659fd93
-	key ^= key >> 32
-	e = &x.recent[key%seenSize]
+	e = &x.recent[key>>(64-seenBits)]
 	if e.key != key {
-		*e = seen{key: key, tag: req.Tag}
+		e.key, e.tag, e.serial = key, tag, 0
 		return e, false
 	}
 	running := spec.Kind != target.IOFlush && e.serial != 0 && p.slots[e.slot].serial == e.serial
-	repeats = running || e.tag == req.Tag
-	e.tag = req.Tag
+	repeats = running || e.tag == tag
+	e.tag = tag
 	if !running {
 		e.serial = 0
 	}
@@ -43,9 +45,15 @@ func (e *seen) keep(s *slot) {
 	}
 }
 
-// meet counts a request of an initiator and remembers its entry for what follows.
+// meet counts a request of an initiator and remembers its entry for what follows. In most batches the next frame is from the same one.
 func (l *lane) meet(p *lanePort) {
-	e := l.inis.Find(l.req.Src.Key(), l.req.Addr.Key(), l.now)
+	src, addr := l.req.Src.Key(), l.req.Addr.Key()
+	if l.ini != nil && src == l.src && addr == l.iniAddr && p == l.iniPort {
+		l.ini.Requests.Inc()
+		return
+	}
+	e := l.inis.Find(src, addr, l.now)
+	l.src, l.iniAddr, l.iniPort = src, addr, p
 	e.Requests.Inc()
 	e.LastSeen.Set(uint64(l.now))
 	if e.Iface.Load() != p.port.id {

@@ -52,8 +52,6 @@ func NewInitiators() *Initiators { return new(Initiators) }
 // place mixes an initiator and an address into the two sets where they may be.
 func place(mac uint64, addr uint32) (a, b int) {
 	h := (mac<<16 ^ uint64(addr)*0x9e3779b97f4a7c15) * 0xd6e8feb86659fd93
-	h ^= h >> 32
-	h *= 0xd6e8feb86659fd93
 	return int(h>>55) * ways, int(h>>46&(sets-1)) * ways
 }
 
