@@ -89,7 +89,7 @@ type InitiatorSnapshot struct {
 	Retransmits uint64 `json:"retransmits"` // see Export.Retransmits
 	BusyNs      uint64 `json:"busy_ns"`     // sum of the latencies of storage requests; divided by time: how many were under way on average
 
-	InFlight    uint64 `json:"in_flight"`   // requests for storage under way at this moment; Sub keeps the newer value
+	InFlight uint64 `json:"in_flight"` // requests for storage under way at this moment; Sub keeps the newer value
 
 	// FirstSeen is when its counters began. An initiator that was idle for IdleAfter may lose them to another and begin anew.
 	FirstSeen time.Time `json:"first_seen,omitzero"`
