@@ -37,6 +37,11 @@ type node struct {
 	str      string   // strings: decoded
 	explicit bool     // table: has its own header
 	children []*node  // table: its values; array: its elements; array of tables: its tables
+
+	// Comments, of drafts only (see Draft): lines above, on the same line, and at the end of a table.
+	before  []string
+	after   string
+	pending []string
 }
 
 // child returns the value of key, or nil.
