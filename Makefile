@@ -2,12 +2,18 @@
 # make run     builds it and shows it at work: no hardware, no configuration
 # make test    installs what the tests need and runs them all (test/run says which, and takes arguments)
 # make bench   side by side with vblade and fio; prints a table and writes it to out/bench (root; BENCHFLAGS=-h tells the flags)
+# make man     the manual pages, in man/
+# make deb     a Debian package for this kind of machine in out/packages; make rpm: an RPM; make container: an OCI image
+#              (ARCH=arm64 or ARCH=armv7 for another processor)
+# make release tarballs for amd64, arm64 and armv7 with checksums in out/release
 # make fmt     formats the source
 # make lint    go vet, and golangci-lint where it is installed
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
-.PHONY: build run test bench fmt lint clean
+ARCH := amd64
+
+.PHONY: build run test bench man deb rpm container release fmt lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X goaoe/internal/cli.Version=$(VERSION)' -o bin/goaoe ./cmd/goaoe
@@ -21,6 +27,19 @@ test:
 bench: build
 	go run ./bench $(BENCHFLAGS)
 
+man: build
+	rm -rf man
+	bin/goaoe man man
+
+deb rpm:
+	dist/package $@ $(ARCH)
+
+container:
+	dist/image $(ARCH)
+
+release:
+	dist/release
+
 fmt:
 	gofmt -w $$(git ls-files '*.go')
 
@@ -29,4 +48,4 @@ lint:
 	if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 clean:
-	rm -rf bin out/bench
+	rm -rf bin man out/bench out/stage out/packages out/release

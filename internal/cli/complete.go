@@ -209,7 +209,6 @@ func argumentCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"clear stats":   exports,
 		"convert":       completeConfigFiles,
 		"diff":          completeConfigFiles,
-		"discover":      completeInterfaces(env),
 		"doctor":        completeConfigFiles,
 		"export":        completeEach(completeNothing, completeNothing, completeInterfaces(env), completeFiles),
 		"init":          completeFiles,

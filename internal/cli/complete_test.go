@@ -101,7 +101,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"export", "0", "1", ""}, []string{"eth0", "eth1"}, []string{"lo"}, noFileNames},
 		{[]string{"export", "0", "1", "eth0", ""}, nil, []string{"eth0"}, fileNames},
 		{[]string{"check", ""}, []string{"toml"}, nil, ":8"},
-		{[]string{"discover", ""}, []string{"eth0", "eth1"}, []string{"lo"}, noFileNames},
+		{[]string{"discover", "-i", ""}, []string{"eth0", "eth1"}, []string{"lo"}, noFileNames},
 		{[]string{"serve", "--re"}, []string{"--read-only"}, nil, noFileNames},
 	} {
 		got, directive := completions(t, env, tt.words...)

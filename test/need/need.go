@@ -27,6 +27,11 @@ var packages = map[string]string{
 	"setpriv":            "util-linux",
 	"depmod":             "kmod",
 	"xz":                 "xz-utils",
+	"systemd-analyze":    "systemd",
+	"systemctl":          "systemd",
+	"udevadm":            "udev",
+	"col":                "bsdextrautils",
+	"script":             "bsdutils",
 }
 
 // Missing ends the test because of reason: skipped, or failed where CI is "true".
