@@ -88,6 +88,7 @@ type Daemon struct {
 	failed   map[int]portFailure
 	said     map[string]string // subject: what was last said of it
 	heard    map[stranger]time.Time
+	traced   traced
 	started  bool
 	begun    time.Time
 	fatal    error
@@ -140,6 +141,7 @@ func (d *Daemon) open() (err error) {
 	for i := range d.cfg.Exports {
 		d.want(&d.cfg.Exports[i])
 	}
+	d.followTraced()
 	return nil
 }
 

@@ -42,6 +42,7 @@ func forInterface(name string) slog.Attr { return slog.String(attrInterface, nam
 
 // followLogs makes the log follow a configuration that changed otherwise than by a reload.
 func (d *Daemon) followLogs() {
+	d.followTraced()
 	if d.o.Logs == nil {
 		return
 	}

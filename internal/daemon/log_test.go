@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"goaoe/aoe"
 	"goaoe/internal/control"
 	"goaoe/internal/logging"
 )
@@ -137,4 +138,55 @@ func TestLogTargets(t *testing.T) {
 
 func (r *rig) levelOf(subject, level string) error {
 	return r.d.Control().SetLog(context.Background(), &control.LogRequest{Subject: subject, Level: level})
+}
+
+// TestTraceToLog: an export with trace = true has its requests in the log, another one has not, and both can change at run time.
+func TestTraceToLog(t *testing.T) {
+	t.Setenv("JOURNAL_STREAM", "")
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	logs := logging.New(&r.log)
+	defer func() { _ = logs.Close() }()
+	r.start("[log]\nlevel = \"error\"\n[log-target.one]\ntype = \"file\"\nfile = \"DIR/one.log\"\n"+onA0+
+		exportText("0.1", r.file("one", 8), `log-target = "one"`, "trace = true")+exportText("0.2", r.file("two", 8)), func(o *Options) {
+		o.Log, o.Logs = logs.Logger(), logs
+		if err := logs.Set(o.Config); err != nil {
+			t.Fatal(err)
+		}
+	})
+	e := r.listen("b0")
+	read := func(addr aoe.Addr, lba byte) {
+		t.Helper()
+		if f := e.ask(addr, 0, []byte{0, 0, 1, 0x20, lba, 0, 0, 0xe0, 0, 0, 0, 0}, patience); f == nil {
+			t.Fatalf("%v does not answer", addr)
+		}
+	}
+	read(e01, 3)
+	read(e02, 4)
+	r.untilFile("one.log", "e0.1 read 1 sectors at 3: done after ")
+	line := r.logged("one.log")
+	for _, want := range []string{"level=DEBUG", "initiator=" + e.mac.String(), "interface=a0", "tag="} {
+		if !strings.Contains(line, want) {
+			t.Errorf("no %s: %s", want, line)
+		}
+	}
+	r.done(change(control.Change{Op: control.OpSet, Address: "0.2", Settings: settings{"trace": "true", "log-target": "one"}}))
+	read(e01, 5)
+	read(e02, 6)
+	r.untilFile("one.log", "e0.1 read 1 sectors at 5: done")
+	r.untilFile("one.log", "e0.2 read 1 sectors at 6: done")
+	read(e01, 9) // beyond the end
+	r.untilFile("one.log", "e0.1 read 1 sectors at 9: failed: IDNF")
+	for _, a := range []string{"0.1", "0.2"} {
+		r.done(change(control.Change{Op: control.OpSet, Address: a, Settings: settings{"trace": "false"}}))
+	}
+	old := r.logged("one.log")
+	read(e01, 7)
+	time.Sleep(50 * time.Millisecond) // longer than a tap waits
+	if s := strings.TrimPrefix(r.logged("one.log"), old); s != "" {
+		t.Errorf("the trace goes on: %s", s)
+	}
+	if s := r.logged("one.log"); strings.Contains(s, "at 4") {
+		t.Errorf("what was not traced: %s", s)
+	}
 }

@@ -24,6 +24,8 @@ type requestLog struct {
 	wanted  func(aoe.Addr) bool
 	pending map[requestKey]*request
 	oldest  time.Time // no pending request is older
+	lost    uint64    // frames that went by unseen, and were not told yet
+	told    time.Time
 }
 
 // requestKey tells requests apart: an initiator gives each of its own a tag.
@@ -116,11 +118,15 @@ func (r *requestLog) line(q *request, a aoe.Addr, from aoe.MAC, tag uint32, resu
 	_ = r.log.Handler().Handle(context.Background(), rec) // past Enabled: trace = true asked for it
 }
 
-// missed tells that frames went by unseen.
-func (r *requestLog) missed(a aoe.Addr, n uint64) {
-	rec := slog.NewRecord(time.Now(), slog.LevelDebug, fmt.Sprintf("%d frames came too fast to be traced", n), 0)
+// missed tells, once a second at most, that frames went by unseen. a is an export that is traced.
+func (r *requestLog) missed(now time.Time, a aoe.Addr, n uint64) {
+	if r.lost += n; r.lost == 0 || now.Sub(r.told) < time.Second {
+		return
+	}
+	rec := slog.NewRecord(now, slog.LevelWarn, fmt.Sprintf("%d frames came too fast to be traced", r.lost), 0)
 	rec.AddAttrs(forExport(a), slog.Bool(attrTrace, true))
 	_ = r.log.Handler().Handle(context.Background(), rec)
+	r.lost, r.told = 0, now
 }
 
 // classNames are what people call the classes of ATA commands.

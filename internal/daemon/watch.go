@@ -70,9 +70,9 @@ func (b *backend) SetLog(ctx context.Context, r *control.LogRequest) error {
 		if d.o.Logs == nil {
 			return struct{}{}, control.Errorf(control.CodeRefused, "the log of this daemon cannot be changed")
 		}
-		subject := r.Subject
-		if a, err := aoe.ParseAddr(subject); err == nil {
-			subject = a.String()
+		subject, err := d.logSubject(r.Subject)
+		if err != nil {
+			return struct{}{}, err
 		}
 		if err := d.o.Logs.SetLevel(subject, r.Level); err != nil {
 			return struct{}{}, control.Errorf(control.CodeUsage, "%v", err)

@@ -33,7 +33,6 @@ func (h *handler) Handle(_ context.Context, r slog.Record) error {
 		}
 		ln := s.format(r, h.steps)
 		ln.about = a
-		ln.hurry = a.trace
 		if s.send(ln) {
 			return nil
 		}
