@@ -13,7 +13,10 @@ import (
 	"goaoe/test/conformance"
 )
 
-type linkMsg = link.Msg
+type (
+	linkMsg  = link.Msg
+	linkLink = link.Link
+)
 
 // TestHungExportHoldsUpNobody is C93: one disk hangs with all that it may hold, the other export answers all of its requests.
 func TestHungExportHoldsUpNobody(t *testing.T) {
@@ -245,7 +248,8 @@ func TestDiscardRanges(t *testing.T) {
 	}
 }
 
-// TestNoAllocation: nothing is allocated per request, neither for a read, nor a write, nor what is dropped.
+// TestNoAllocation: nothing is allocated per request, neither for a read, nor a write, nor what is dropped; neither with all of it being
+// copied to taps, whether they have room or not, nor without.
 func TestNoAllocation(t *testing.T) {
 	r := newRig(t, 2)
 	x := r.export(e11, newStore(t, 1024, nil), 64)
@@ -282,8 +286,29 @@ func TestNoAllocation(t *testing.T) {
 	if sent < len(frames)*8/10 {
 		t.Fatalf("only %d replies to %d frames", sent, len(frames))
 	}
-	if a := testing.AllocsPerRun(200, work); a != 0 {
-		t.Fatalf("%.1f allocations for %d requests, want none", a, len(frames))
+	check := func(when string) {
+		t.Helper()
+		if a := testing.AllocsPerRun(200, work); a != 0 {
+			t.Fatalf("%s: %.1f allocations for %d requests, want none", when, a, len(frames))
+		}
+	}
+	check("without a tap")
+	plain := work
+	taps := []*Tap{newTap(t, r.e, TapConfig{}), newTap(t, r.e, TapConfig{Snap: 9014, Initiator: hostMAC})}
+	work = func() {
+		plain()
+		for _, tap := range taps { // as a reader that keeps up
+			tap.rings[0].tail.Store(tap.rings[0].head.Load())
+		}
+	}
+	check("with taps")
+	if taps[0].Lost() != 0 || taps[0].rings[0].head.Load() < 200*uint64(len(frames)) {
+		t.Fatalf("the tap saw %d frames, lost %d", taps[0].rings[0].head.Load(), taps[0].Lost())
+	}
+	work = plain
+	check("with taps that are full")
+	if taps[1].Lost() == 0 {
+		t.Fatal("the tap never was full")
 	}
 }
 

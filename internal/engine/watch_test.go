@@ -27,8 +27,10 @@ func newWatched(t *testing.T, queue, wires int) *watched {
 	t.Helper()
 	w := &watched{rig: newRig(t, wires), ctl: mem.NewControl(1)}
 	w.x = w.export(e11, newStore(t, 64, w.ctl), queue)
-	w.serve(1500, w.x)
-	w.w = w.wires[0]
+	if wires > 0 {
+		w.serve(1500, w.x)
+		w.w = w.wires[0]
+	}
 	return w
 }
 
