@@ -102,7 +102,7 @@ func TestReport(t *testing.T) {
 		{Exit(0), 0, ""},
 	} {
 		var b bytes.Buffer
-		if code := report(&b, tt.err); code != tt.code || b.String() != tt.text {
+		if code := report(&Env{Stderr: &b}, tt.err); code != tt.code || b.String() != tt.text {
 			t.Errorf("%v: status %d, %q; want %d, %q", tt.err, code, b.String(), tt.code, tt.text)
 		}
 	}

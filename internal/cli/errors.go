@@ -14,6 +14,11 @@ const (
 	ExitOK      = 0
 	ExitFailure = 1
 	ExitUsage   = 2
+	ExitPartly  = 3 // some of several things were done
+	// Of commands that talk to a running daemon:
+	ExitNotRunning = 10
+	ExitRefused    = 11 // no permission, or in use and not forced
+	ExitConflict   = 12 // the address is taken, or somebody else changed the same thing
 )
 
 // ExitError is an error that knows the exit status. Other errors end with ExitFailure.
@@ -85,11 +90,11 @@ func guard(stderr io.Writer, f func() int) (code int) {
 func Run(env *Env, args []string) int {
 	root := NewRoot(env)
 	root.SetArgs(args)
-	return report(env.Stderr, root.Execute())
+	return report(env, root.Execute())
 }
 
 // report prints err as one line and returns the exit status.
-func report(stderr io.Writer, err error) int {
+func report(env *Env, err error) int {
 	if err == nil {
 		return ExitOK
 	}
@@ -99,7 +104,11 @@ func report(stderr io.Writer, err error) int {
 		code = ee.Code
 	}
 	if text := err.Error(); text != "" {
-		fmt.Fprintf(stderr, "goaoe: %s\n", oneLine(text))
+		name := "goaoe"
+		if env.Program != "" {
+			name = env.Program
+		}
+		fmt.Fprintf(env.Stderr, "%s: %s\n", name, oneLine(text))
 	}
 	return code
 }

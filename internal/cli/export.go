@@ -142,6 +142,12 @@ func runExport(env *Env, cmd *cobra.Command, f *exportFlags, list []string) erro
 	p := process{env: env, name: "goaoe export", parse: parse, strict: true, fallback: !cmd.Flags().Changed("state-dir"),
 		socket: socketChoice{given: f.process.socket, off: f.process.socket == ""}}
 	p.ready = func(w io.Writer, s daemon.Status) {
+		if env.Program != "" { // as vblade tells it, and where
+			for _, e := range s.Exports {
+				fmt.Fprintf(env.Stdout, "pid %d: %s, %d sectors %s\n", os.Getpid(), e.Address, e.Sectors, map[bool]string{true: "O_RDONLY", false: "O_RDWR"}[e.ReadOnly])
+			}
+			return
+		}
 		for _, e := range s.Exports {
 			fmt.Fprintf(w, "%s %d sectors of %s on %s\n", e.Address, e.Sectors, e.Source, strings.Join(e.Interfaces, ", "))
 		}

@@ -83,6 +83,14 @@ type process struct {
 }
 
 func (p *process) run() error {
+	away := takeDetached(p.programName())
+	if parse := p.parse; away != nil {
+		p.parse = func(f config.Files) (*config.Config, config.Problems) {
+			cfg, problems := parse(f)
+			away.logElsewhere(cfg)
+			return cfg, problems
+		}
+	}
 	files, cfg, problems := p.load()
 	for _, x := range problems {
 		if x.Severity == config.Warning || problems.Errors() > 1 {
@@ -116,6 +124,7 @@ func (p *process) run() error {
 	}
 	o.Socket = control.path()
 	o.Ready = func(s daemon.Status) {
+		defer away.ready()
 		if p.ready != nil {
 			p.ready(p.env.Stderr, s)
 			return
@@ -129,6 +138,14 @@ func (p *process) run() error {
 	}
 	defer stop()
 	return p.serve(d, logs.Logger())
+}
+
+// programName is what the process is called in a log that it does not have for itself.
+func (p *process) programName() string {
+	if p.env.Program != "" {
+		return p.env.Program
+	}
+	return "goaoe"
 }
 
 // load reads the files and makes a configuration of them and the command line.

@@ -27,6 +27,8 @@ type Env struct {
 	Stderr io.Writer // errors and talk
 	// Sysroot is put before /etc, /dev/disk and the like; empty but in tests.
 	Sysroot string
+	// Program is the name that goaoe was called by, when that is one of programs.
+	Program string
 }
 
 // commands lists all commands.
@@ -38,6 +40,7 @@ func commands() []func(*Env) *cobra.Command {
 		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
+		newLinksCmd,
 		newManCmd,
 		newServeCmd,
 		newVersionCmd,

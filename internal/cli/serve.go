@@ -29,6 +29,7 @@ type serveFlags struct {
 	file       string
 	interfaces []string
 	wait       bool
+	idle       bool
 	force      bool
 	direct     bool
 	writeCache bool
@@ -52,6 +53,7 @@ func newServeCmd(env *Env) *cobra.Command {
 	fs.StringVarP(&f.file, "config", "c", "", "configuration file (default "+config.DefaultFile+")")
 	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "interfaces, by name or glob, for exports that name none themselves")
 	fs.BoolVar(&f.wait, "wait", false, "wait for what does not exist yet, also without a file")
+	fs.BoolVar(&f.idle, "idle", false, "start with nothing to serve: exports are added by goaoe add")
 	fs.BoolVar(&f.direct, "direct", false, "bypass the page cache")
 	fs.BoolVar(&f.writeCache, "write-cache", false, "acknowledge writes before they are durable")
 	fs.BoolVar(&f.readOnly, "read-only", false, "refuse writes")
@@ -86,7 +88,10 @@ func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error 
 			WithHint("set it in the file")
 	}
 	file := f.file
-	if file == "" && len(list) == 0 {
+	if f.idle && len(list) > 0 {
+		return Usagef("--idle starts with nothing to serve, but %s is named", strings.Join(list, ", ")).WithHint("leave one of them out")
+	}
+	if file == "" && len(list) == 0 && !f.idle {
 		if file = config.FilePath(env.Sysroot); file == "" {
 			return Failf("there is nothing to serve: %s does not exist and no export is named", config.DefaultFile).
 				WithHint("try: goaoe serve -i eth1 e0.1=/dev/sdb, or write a file: goaoe init > " + config.DefaultFile)
@@ -101,7 +106,7 @@ func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error 
 		f.process.apply(cmd.Flags(), cfg)
 		return cfg, problems
 	}
-	p := process{env: env, file: file, parse: parse, strict: file == "" && !f.wait, fallback: file == "" && !cmd.Flags().Changed("state-dir"),
+	p := process{env: env, file: file, parse: parse, strict: file == "" && !f.wait && !f.idle, fallback: file == "" && !cmd.Flags().Changed("state-dir"),
 		socket: socketChoice{given: f.process.socket, optional: file == ""}, name: "goaoe serve"}
 	return p.run()
 }
