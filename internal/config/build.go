@@ -17,7 +17,7 @@ type builder struct {
 	opt      Options
 	cfg      *Config
 	names    accessTable
-	logsUsed map[string]bool // names of log targets that something is sent to
+	logsUsed map[string]bool // names of log targets that something is sent to; "?": a name was not known
 	high     struct {        // exports at slots that old Linux drivers do not have
 		count int
 		first *section

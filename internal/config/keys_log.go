@@ -139,13 +139,13 @@ func (b *builder) checkLogTarget(s *section, key string, kind LogTarget) {
 		key, hint string
 		used      bool
 	}{
-		{"file", `"file"`, kind == LogFile},
-		{"facility", `"syslog"`, kind == LogSyslog},
-		{"tag", `"syslog" or "journal"`, kind == LogSyslog || kind == LogJournal},
-		{"format", `another one: the journal has fields`, kind != LogJournal},
+		{"file", `it needs ` + key + ` = "file"`, kind == LogFile},
+		{"facility", `it needs ` + key + ` = "syslog"`, kind == LogSyslog},
+		{"tag", `it needs ` + key + ` = "syslog" or "journal"`, kind == LogSyslog || kind == LogJournal},
+		{"format", "the journal gets fields: journalctl -o json shows them", kind != LogJournal},
 	} {
 		if !u.used && s.has(u.key) {
-			b.problem(Warning, s, u.key, "has no effect", fmt.Sprintf("it needs %s = %s", key, u.hint))
+			b.problem(Warning, s, u.key, "has no effect", u.hint)
 		}
 	}
 }
@@ -159,15 +159,13 @@ func (b *builder) logTarget(s *section) string {
 	names := []string{DefaultLogTarget}
 	for i := range b.cfg.LogTargets {
 		if t := &b.cfg.LogTargets[i]; t.Name == v.str {
-			if b.logsUsed == nil {
-				b.logsUsed = map[string]bool{}
-			}
-			b.logsUsed[v.str] = true
+			b.noteLogTarget(v.str)
 			return v.str
 		}
 		names = append(names, b.cfg.LogTargets[i].Name)
 	}
-	hint := fmt.Sprintf("add a section [log-target.%s]", v.str)
+	b.noteLogTarget("?")
+	hint := fmt.Sprintf("add a section [log-target.%s]", tomlKey(v.str))
 	if n := nearest(v.str, names); n != "" {
 		hint = fmt.Sprintf("did you mean %q?", n)
 	}
@@ -175,10 +173,18 @@ func (b *builder) logTarget(s *section) string {
 	return ""
 }
 
+// noteLogTarget notes that a target is used, or by "?" that a name was misspelt, which may have meant any of them.
+func (b *builder) noteLogTarget(name string) {
+	if b.logsUsed == nil {
+		b.logsUsed = map[string]bool{}
+	}
+	b.logsUsed[name] = true
+}
+
 // unusedLogTargets warns of targets that nothing is sent to.
 func (b *builder) unusedLogTargets() {
 	for _, s := range b.doc.logTargets {
-		if !b.logsUsed[s.name] {
+		if !b.logsUsed[s.name] && !b.logsUsed["?"] {
 			b.problem(Warning, s, "", "is not used", fmt.Sprintf("name it by log-target = %q in [defaults], an [[export]], [[interface]] or [access-list.NAME]", s.name))
 		}
 	}

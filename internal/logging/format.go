@@ -124,7 +124,7 @@ func (f *formatter) wanted(a slog.Attr, message string) bool {
 	switch a.Key {
 	case "log-target", "trace":
 		return false
-	case "export", "interface", "initiator":
+	case "export", "interface", "initiator", "requests":
 		return f.json || !strings.Contains(message, a.Value.Resolve().String())
 	}
 	return true
