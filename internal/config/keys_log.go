@@ -60,7 +60,7 @@ var logKeys = []Key{
 		Help: "One line of key=value pairs per message, or one JSON object."},
 	{Section: "log", Name: "target", Type: TypeEnum, Enum: logKinds, Default: `"stderr"`,
 		Help: "Where messages go. Under systemd stderr ends in the journal, too; \"journal\" adds fields to search for: GOAOE_EXPORT, GOAOE_INTERFACE, GOAOE_INITIATOR."},
-	{Section: "log", Name: "file", Type: TypePath, Example: `"/var/log/goaoe.log"`,
+	{Section: "log", Name: "file", Type: TypePath, Example: `"/var/log/goaoe/goaoe.log"`,
 		Help: "The file for the target \"file\". It is opened again at SIGHUP and when it was moved away, so that it can be rotated."},
 	{Section: "log", Name: "facility", Type: TypeEnum, Default: `"daemon"`, Enum: logFacilities,
 		Help: "The facility for the target \"syslog\"."},
@@ -75,7 +75,7 @@ var logTargetKeys = []Key{
 		Help: "The least important messages that this target takes. Default: all that are sent to it."},
 	{Section: "log-target", Name: "format", Type: TypeEnum, Enum: logFormats, Default: `"text"`,
 		Help: "One line of key=value pairs per message, or one JSON object."},
-	{Section: "log-target", Name: "file", Type: TypePath, Example: `"/var/log/goaoe-disks.log"`,
+	{Section: "log-target", Name: "file", Type: TypePath, Example: `"/var/log/goaoe/disks.log"`,
 		Help: "The file for the type \"file\"."},
 	{Section: "log-target", Name: "facility", Type: TypeEnum, Default: `"daemon"`, Enum: logFacilities,
 		Help: "The facility for the type \"syslog\"."},
@@ -133,7 +133,7 @@ func (b *builder) checkLogTarget(s *section, key string, kind LogTarget) {
 		return
 	}
 	if kind == LogFile && !s.has("file") {
-		b.problem(Error, s, key, "the log is to go to a file, but none is named", `add file = "/var/log/goaoe.log"`)
+		b.problem(Error, s, key, "the log is to go to a file, but none is named", `add file = "/var/log/goaoe/goaoe.log"`)
 	}
 	for _, u := range []struct {
 		key, hint string

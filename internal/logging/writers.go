@@ -63,8 +63,11 @@ type file struct {
 func openFile(path string, now func() time.Time) (*file, error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o640)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
+		switch {
+		case errors.Is(err, os.ErrNotExist):
 			return nil, fmt.Errorf("%w; make its directory, or let the log go to stderr", err)
+		case errors.Is(err, os.ErrPermission), errors.Is(err, unix.EROFS):
+			return nil, fmt.Errorf("%w; the service of the packages may write below /var/log/goaoe", err)
 		}
 		return nil, err
 	}
