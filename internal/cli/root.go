@@ -37,6 +37,7 @@ func commands() []func(*Env) *cobra.Command {
 		newCheckCmd,
 		newCompletionCmd,
 		newDiscoverCmd,
+		newDoctorCmd,
 		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
