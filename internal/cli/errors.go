@@ -68,7 +68,7 @@ func Exit(code int) error {
 
 // Main runs the command line args (without the program's name) and returns the exit status. It never panics.
 func Main(args []string, stdout, stderr io.Writer) int {
-	return guard(stderr, func() int { return Run(&Env{Stdout: stdout, Stderr: stderr}, args) })
+	return guard(stderr, func() int { return Run(&Env{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}, args) })
 }
 
 // guard runs f; a panic becomes one line on stderr and ExitFailure.

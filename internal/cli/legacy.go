@@ -33,7 +33,7 @@ func programs() []program {
 
 // MainAs is Main for a program that was called by a name: that of one of programs makes it behave as that.
 func MainAs(name string, args []string, stdout, stderr io.Writer) int {
-	env := &Env{Stdout: stdout, Stderr: stderr}
+	env := &Env{Stdin: os.Stdin, Stdout: stdout, Stderr: stderr}
 	name = filepath.Base(name)
 	for _, p := range programs() {
 		if p.name == name {

@@ -23,6 +23,7 @@ const (
 
 // Env is what a command has of its surroundings. Commands use it in place of the os package, so that tests can run them.
 type Env struct {
+	Stdin  io.Reader // answers
 	Stdout io.Writer // results
 	Stderr io.Writer // errors and talk
 	// Sysroot is put before /etc, /dev/disk and the like; empty but in tests.

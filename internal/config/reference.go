@@ -188,14 +188,20 @@ const minimalNoExport = `
 #write-cache = false      # true: acknowledge writes before they are on stable storage
 `
 
-// Minimal returns a file to begin with, for the exports of c and these interfaces.
-func Minimal(c *Config, interfaces []string) string {
+// Minimal returns a file to begin with, for the exports of c and these interfaces. accept are who may use them; none: everybody.
+func Minimal(c *Config, interfaces, accept []string) string {
 	var quoted []string
 	for _, i := range interfaces {
 		quoted = append(quoted, Quote(i))
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, minimalHead, strings.Join(quoted, ", "))
+	if len(accept) > 0 {
+		for i, m := range accept {
+			accept[i] = Quote(m)
+		}
+		fmt.Fprintf(&b, "\n# Only these initiators are served.\naccept = [%s]\n", strings.Join(accept, ", "))
+	}
 	for _, e := range c.Exports {
 		fmt.Fprintf(&b, minimalExport, Quote(strings.TrimPrefix(e.Addr.String(), "e")), Quote(e.Source))
 	}

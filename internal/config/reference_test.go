@@ -122,14 +122,14 @@ func TestMinimal(t *testing.T) {
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
-	got, ps := Parse("min.toml", []byte(Minimal(want, args.Interfaces)), Options{})
+	got, ps := Parse("min.toml", []byte(Minimal(want, args.Interfaces, nil)), Options{})
 	if len(ps) > 0 {
 		t.Fatal(ps)
 	}
 	if plan := Diff(want, got); !plan.Empty() {
 		t.Errorf("the file means something else: %+v", plan)
 	}
-	empty, ps := Parse("min.toml", []byte(Minimal(&Config{}, []string{"eth1"})), Options{})
+	empty, ps := Parse("min.toml", []byte(Minimal(&Config{}, []string{"eth1"}, nil)), Options{})
 	if ps.Err() != nil || len(empty.Exports) != 0 {
 		t.Errorf("the empty form: %v, %d exports", ps, len(empty.Exports))
 	}
