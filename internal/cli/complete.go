@@ -235,6 +235,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"io-engine":  completeWords("auto", "io_uring", "threads"),
 		"log-format": completeWords("text", "json"),
 		"log-level":  completeWords("error", "warn", "info", "debug"),
+		"log-target": completeWords("stderr", "journal", "syslog"),
 		"socket":     completeFiles,
 		"state-dir":  completeFolders,
 	}

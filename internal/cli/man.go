@@ -155,7 +155,7 @@ func commandList(p *roff.Page, c *cobra.Command) {
 // metavariables name what flags take, where the type says too little.
 var metavariables = map[string]string{
 	"accept": "MAC,...", "buffers": "N", "config": "FILE", "export": "ADDRESS", "file": "FILE", "initiator": "MAC", "interface": "IF,...",
-	"io-engine": "ENGINE", "lanes": "N", "length": "SECTORS", "log-format": "FORMAT", "log-level": "LEVEL", "mac": "MAC,...", "model": "TEXT",
+	"io-engine": "ENGINE", "lanes": "N", "length": "SECTORS", "log-format": "FORMAT", "log-level": "LEVEL", "log-target": "TARGET", "mac": "MAC,...", "model": "TEXT",
 	"offset": "SECTORS", "pcap": "FILE", "queue-length": "N", "serial": "TEXT", "shelf": "N", "slot": "N", "socket": "PATH", "state-dir": "DIR",
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -28,6 +29,7 @@ type processFlags struct {
 	stateDir  string
 	logLevel  string
 	logFormat string
+	logTarget string
 	socket    string
 }
 
@@ -38,6 +40,7 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&p.stateDir, "state-dir", "", "where config strings, masks and reservations are kept (default /var/lib/goaoe)")
 	fs.StringVar(&p.logLevel, "log-level", "info", "error, warn, info or debug")
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
+	fs.StringVar(&p.logTarget, "log-target", "stderr", "stderr, journal, syslog, or the path of a file")
 	fs.StringVar(&p.socket, "socket", "", "control socket for goaoe add, ls, set and the like; \"off\" for none")
 }
 
@@ -53,6 +56,12 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 	set("state-dir", func() { c.Global.StateDirectory = p.stateDir })
 	set("log-level", func() { c.Log.Level = p.logLevel })
 	set("log-format", func() { c.Log.Format = p.logFormat })
+	set("log-target", func() {
+		c.Log.Target = config.LogTarget(p.logTarget)
+		if filepath.IsAbs(p.logTarget) {
+			c.Log.Target, c.Log.File = config.LogFile, p.logTarget
+		}
+	})
 }
 
 // checkProcess says what is wrong with the values of flags, as far as the configuration does not.
@@ -66,6 +75,10 @@ func checkProcess(c *config.Config) error {
 		return Usagef("--log-level %q is none of error, warn, info, debug", c.Log.Level)
 	case c.Log.Format != "text" && c.Log.Format != "json":
 		return Usagef("--log-format %q is neither text nor json", c.Log.Format)
+	case !slices.Contains([]config.LogTarget{config.LogStderr, config.LogJournal, config.LogSyslog, config.LogFile}, c.Log.Target) ||
+		c.Log.Target == config.LogFile && c.Log.File == "":
+		return Usagef("--log-target %q is neither stderr, journal, syslog, nor the absolute path of a file", c.Log.Target).
+			WithHint("e.g. --log-target /var/log/goaoe/goaoe.log")
 	}
 	return nil
 }

@@ -103,6 +103,8 @@ func TestBadInput(t *testing.T) {
 		{"export --lanes 65 0 1 IF disk", 2, `--lanes 65: must be 1 to 64`},
 		{"export --busy-poll 1s 0 1 IF disk", 2, `--busy-poll 1s: must be 0 to 10ms`},
 		{"export --log-level loud 0 1 IF disk", 2, `--log-level "loud" is none of`},
+		{"export --log-target log.txt 0 1 IF disk", 2, `--log-target "log.txt" is neither stderr`},
+		{"export --log-target /no/such/dir/log 0 1 IF disk", 1, "make its directory"},
 		{"export --state-dir /proc/goaoe 0 1 IF disk", 1, `state directory: .*--state-dir`},
 		{"export --state-dir disk 0 1 IF disk", 1, `state directory: .*not a directory`},
 		{"export --state-dir " + damaged + " 0 1 IF disk", 1, `damaged state file .*e0.1.json: .*not served`},
