@@ -19,6 +19,7 @@ const (
 	groupServe  = "serve"
 	groupConfig = "config"
 	groupTools  = "tools"
+	groupWatch  = "watch"
 )
 
 // Env is what a command has of its surroundings. Commands use it in place of the os package, so that tests can run them.
@@ -44,7 +45,11 @@ func commands() []func(*Env) *cobra.Command {
 		newInitCmd,
 		newLinksCmd,
 		newManCmd,
+		newMetricsCmd,
+		newMonitorCmd,
 		newServeCmd,
+		newStatsCmd,
+		newTraceCmd,
 		newVersionCmd,
 	}
 }
@@ -90,6 +95,7 @@ func NewRoot(env *Env) *cobra.Command {
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Serving:"},
 		&cobra.Group{ID: groupConfig, Title: "Configuration:"},
+		&cobra.Group{ID: groupWatch, Title: "Watching:"},
 		&cobra.Group{ID: groupTools, Title: "Tools:"},
 	)
 	root.SetHelpCommandGroupID(groupTools)
