@@ -56,6 +56,7 @@ func (m machine) check(cfg *config.Config, sizes []int64) config.Problems {
 		}
 	}
 	ps = append(ps, config.CheckOverlaps(windows)...)
+	ps = append(ps, m.logFiles(cfg)...)
 	return append(ps, m.interfaces(cfg)...)
 }
 
