@@ -1,0 +1,114 @@
+package ggaoed
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"goaoe/aoe"
+	"goaoe/internal/config"
+)
+
+// ethersFile is where ggaoed (by ether_hostton(3)) looks for names.
+const ethersFile = "/etc/ethers"
+
+// aclState is one list of [acls].
+type aclState struct {
+	index int  // of its line in the group
+	empty bool // it comes to no address at all
+}
+
+// accessLists reads [acls]. A list may name lists above it; a name that is none of those is looked up in /etc/ethers.
+func (r *reader) accessLists() {
+	g := r.kf.group(kindACLs)
+	if g == nil {
+		return
+	}
+	for i, e := range g.entries {
+		if r.acls[e.key] == nil {
+			r.acls[e.key] = &aclState{index: i}
+		}
+	}
+	for i, e := range g.entries {
+		p := r.d.Named("access-list", e.key, e.pos, label(g, e))
+		if i == 0 {
+			p.Comment(g.comments...)
+		}
+		_, items, ok := r.list(g, e.key)
+		members := r.members(g, e, items, i)
+		r.acls[e.key].empty = ok && len(members) == 0
+		if len(members) > 0 {
+			p.List("members", members, source(g, e))
+		} else {
+			p.Remark(e.comments...)
+		}
+	}
+}
+
+// members resolves what goaoe would read otherwise than ggaoed. before is the number of lists that can be named.
+func (r *reader) members(g *group, e *entry, items []config.Item, before int) (out []config.Item) {
+	for _, it := range items {
+		a := r.acls[it.Text]
+		if _, err := aoe.ParseMAC(it.Text); err == nil || a == nil {
+			out = append(out, it)
+			continue
+		}
+		if a.index < before {
+			if a.empty {
+				r.note(config.Warning, g, e, fmt.Sprintf("the list %q is empty and adds nobody", it.Text), "")
+				continue
+			}
+			out = append(out, it)
+			continue
+		}
+		// not defined yet: ggaoed looks for a host
+		ethers, _ := config.ReadEthers(filepath.Join("/", r.sysroot, ethersFile))
+		mac, ok := ethers[it.Text]
+		if !ok {
+			r.note(config.Error, g, e, fmt.Sprintf("the list %q is defined further down, and %s has no host of that name", it.Text, ethersFile),
+				"ggaoed knows the lists above only: move it up")
+			continue
+		}
+		r.note(config.Warning, g, e, fmt.Sprintf("%q is the host %s of %s here, not the list, which is defined further down", it.Text, mac, ethersFile), "")
+		out = append(out, config.Item{Text: mac.String(), Pos: it.Pos})
+	}
+	return out
+}
+
+// access reads accept and deny of a device. A list that comes to nobody is no list at all, in ggaoed.
+func (r *reader) access(p *config.Part, g *group) {
+	for _, key := range []string{"accept", "deny"} {
+		e, items, ok := r.list(g, key)
+		if !ok {
+			continue
+		}
+		if members := r.members(g, e, items, len(r.acls)); len(members) > 0 {
+			p.List(key, members, source(g, e))
+			continue
+		}
+		if key == "accept" {
+			r.note(config.Warning, g, e, "names nobody, which is no restriction at all: everybody is served", "name who is accepted, or remove it")
+		}
+		remark(p, e, "names nobody: no restriction")
+	}
+}
+
+// patterns turns ggaoed's interface patterns, which know * and ?, into goaoe's, which know more.
+func patterns(items []config.Item) []config.Item {
+	out := make([]config.Item, len(items))
+	for i, it := range items {
+		out[i] = config.Item{Text: escapeBrackets(it.Text), Pos: it.Pos}
+	}
+	return out
+}
+
+// escapeBrackets protects what is a letter like others in ggaoed's patterns.
+func escapeBrackets(s string) string { return strings.NewReplacer(`\`, `\\`, "[", `\[`).Replace(s) }
+
+// escapeGlob protects all that means something in a pattern.
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(s)
+}
+
+// containsAny tells whether s has one of the characters.
+func containsAny(s, chars string) bool { return strings.ContainsAny(s, chars) }
