@@ -240,7 +240,7 @@ func (t NamedLogTarget) used() NamedLogTarget {
 // tomlKey writes a name as a key: bare where TOML allows it.
 func tomlKey(name string) string {
 	for _, c := range name {
-		if !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_') {
+		if !strings.ContainsRune("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_", c) {
 			return Quote(name)
 		}
 	}

@@ -35,7 +35,7 @@ func isJournal(w io.Writer) bool {
 		return false
 	}
 	var st unix.Stat_t
-	return unix.Fstat(int(f.Fd()), &st) == nil && uint64(st.Dev) == dev && st.Ino == ino
+	return unix.Fstat(int(f.Fd()), &st) == nil && st.Dev == dev && st.Ino == ino
 }
 
 func (s *stream) write(ln *line) error {
