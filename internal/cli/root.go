@@ -65,9 +65,13 @@ const rootExample = `  goaoe demo                             see it at work, wi
 
 const exitHelp = `
 Exit status:
-  0  success
-  1  failure: the line on stderr says what and what to do
-  2  wrong usage
+   0  success
+   1  failure: the line on stderr says what and what to do
+   2  wrong usage
+   3  partly done: the lines on stderr say what was not
+  10  no daemon is running, or it does not answer
+  11  refused: no permission, or in use and not forced
+  12  conflict: taken, or changed by somebody else meanwhile
 `
 
 // NewRoot makes the command goaoe with all its subcommands.

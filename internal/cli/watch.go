@@ -74,26 +74,7 @@ func watchSocket(f *pflag.FlagSet, socket *string) {
 }
 
 // watched returns a client of the daemon that is to be watched.
-func watched(env *Env, socket string) *control.Client {
-	if socket == "" {
-		socket = control.FindSocket(env.Sysroot)
-	}
-	return control.NewClient(socket)
-}
+func watched(env *Env, socket string) *control.Client { return remote(env, &remoteFlags{socket: socket}) }
 
 // watchError is an error of the API as a command ends with it.
-func watchError(err error) error {
-	e := control.AsError(err)
-	code := ExitFailure
-	switch e.Code {
-	case control.CodeUsage:
-		code = ExitUsage
-	case control.CodeGone:
-		code = 10
-	case control.CodeRefused, control.CodeInUse:
-		code = 11
-	case control.CodeConflict:
-		code = 12
-	}
-	return &ExitError{Code: code, Err: errors.New(e.Message), Hint: e.Hint}
-}
+func watchError(err error) error { return remoteError(err) }
