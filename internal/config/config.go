@@ -109,6 +109,7 @@ type Export struct {
 	WriteCache bool     `key:"write-cache"` // acknowledge writes before they are durable
 	ReadOnly   bool     `key:"read-only"`
 	Broadcast  bool     `key:"broadcast"` // announce to everybody even when an access list is in force
+	Announce   bool     `key:"announce"`  // make it known without being asked
 	Discard    bool     `key:"discard"`   // offer TRIM where the store can do it
 	Smart      bool     `key:"smart"`     // offer SMART
 	IOEngine   IOEngine `key:"io-engine"`

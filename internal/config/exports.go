@@ -110,7 +110,7 @@ func (b *builder) export(own, s *section) Export {
 		Source: s.text("source"), Name: s.text("name"), Pos: own.pos, Keys: map[string]Position{},
 		Offset: s.num("offset"), Length: s.num("length"), SizeRound: s.num("size-round"),
 		QueueLength: int(s.num("queue-length")), BufferCount: int(s.num("buffer-count")),
-		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"),
+		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"), Announce: s.yes("announce"),
 		Discard: s.yes("discard"), Smart: s.yes("smart"), IOEngine: IOEngine(s.text("io-engine")),
 		Model: s.text("model"), Serial: s.text("serial"), Firmware: s.text("firmware"), PhysicalSector: int(s.num("physical-sector")),
 		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"), Disabled: s.yes("disabled"),

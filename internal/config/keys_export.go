@@ -22,6 +22,8 @@ var sharedKeys = append([]Key{
 		Help: "Refuse writes."},
 	{Name: "broadcast", Type: TypeBool, Default: "false",
 		Help: "Announce to everybody even when an access list says who may; otherwise only its members are told."},
+	{Name: "announce", Type: TypeBool, Default: "true",
+		Help: "Make the target known when it starts, its interface comes up or its size changes. Without it initiators find it by asking only. (broadcast = off in qaoed.)"},
 	{Name: "discard", Type: TypeBool, Default: "false",
 		Help: "Offer TRIM, where the file or device can do it."},
 	{Name: "smart", Type: TypeBool, Default: "false",

@@ -377,6 +377,28 @@ func TestAccessListAnnouncesToMembers(t *testing.T) {
 	}
 }
 
+// TestAnnounceOff: an export with announce = false says nothing by itself, and answers who asks; beside it one that is announced.
+func TestAnnounceOff(t *testing.T) {
+	r := newRig(t)
+	r.cable("a0", "b0", 1500)
+	r.file("quiet", 64)
+	r.file("loud", 64)
+	ear := r.listen("b0")
+	r.start(onA0 + exportText("0.1", "DIR/quiet", "announce = false") + exportText("0.2", "DIR/loud"))
+	slot := byte(0)
+	announced := func(f []byte) bool {
+		slot = f[18]
+		return f[14] == 0x18 && binary.BigEndian.Uint32(f[20:]) == 0
+	}
+	if f := ear.hear(patience, announced); f == nil || slot != 2 {
+		t.Fatalf("the first announcement is %x of slot %d", f, slot)
+	}
+	if f := ear.hear(1500*time.Millisecond, func(f []byte) bool { return announced(f) && f[18] == 1 }); f != nil {
+		t.Errorf("announced itself: %x", f)
+	}
+	ear.setConfig(e01, "found by asking")
+}
+
 func TestDefaultSerial(t *testing.T) {
 	a := defaultSerial(aoe.Addr{Major: 65534, Minor: 254}, "m")
 	if len(a) > 20 {

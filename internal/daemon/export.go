@@ -144,7 +144,7 @@ func needsRestart(old, now *config.Export) bool {
 
 // adjustable are the keys that adjust can apply.
 var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write",
-	"read-only", "write-cache", "name", "log-target", "log-level", "trace"}
+	"read-only", "write-cache", "name", "announce", "log-target", "log-level", "trace"}
 
 // adjust takes over what can change while the export runs.
 func (d *Daemon) adjust(x *export) {
@@ -409,7 +409,7 @@ func (d *Daemon) sizeSeen(x *export, info store.Info, err error) {
 	x.sectors = n
 	x.run.target.SetSectors(n)
 	for _, p := range d.ports {
-		if p.serves(x) {
+		if p.serves(x) && x.cfg.Announce {
 			d.announce(p, x)
 		}
 	}

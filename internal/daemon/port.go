@@ -192,7 +192,7 @@ const announceAgain = time.Second
 // announceAll announces all exports that are served on an interface.
 func (d *Daemon) announceAll(p *port) {
 	for _, x := range d.sorted() {
-		if p.serves(x) {
+		if p.serves(x) && x.cfg.Announce {
 			d.announce(p, x)
 		}
 	}
@@ -322,7 +322,9 @@ func (d *Daemon) updateTable(p *port) {
 	p.served = table
 	for _, x := range fresh {
 		d.sayServing(p, x)
-		d.announce(p, x)
+		if x.cfg.Announce {
+			d.announce(p, x)
+		}
 	}
 }
 

@@ -19,19 +19,26 @@ func (e *Export) Announcement(in *Ingress, dst aoe.MAC, buf []byte) int {
 }
 
 // AnnounceTo appends to buf whom an announcement is to be sent to: everybody by broadcast, or one by one those who can see the target,
-// when a MAC mask list or a list of who is accepted says who that is. It may append nobody.
+// when a MAC mask list, or a list of who is accepted or may read the config string, says who that is. It may append nobody.
 func (e *Export) AnnounceTo(buf []aoe.MAC) []aoe.MAC {
 	st, acc := e.state.Load(), e.access.Load()
-	if len(st.Mask) > 0 {
-		for _, m := range st.Mask {
-			if acc.All.Allows(m) {
-				buf = append(buf, m)
-			}
+	to := st.Mask
+	if len(to) == 0 {
+		all, closed := acc.All.Members()
+		readers, few := acc.CfgRead.Members()
+		switch {
+		case e.cfg.Broadcast || !closed && !few:
+			return append(buf, aoe.Broadcast)
+		case closed:
+			to = all
+		default:
+			to = readers
 		}
-		return buf
 	}
-	if members, closed := acc.All.Members(); closed && !e.cfg.Broadcast {
-		return append(buf, members...)
+	for _, m := range to {
+		if acc.All.Allows(m) && acc.CfgRead.Allows(m) {
+			buf = append(buf, m)
+		}
 	}
-	return append(buf, aoe.Broadcast)
+	return buf
 }

@@ -268,19 +268,26 @@ func TestAnnounceTo(t *testing.T) {
 	for _, c := range []struct {
 		name      string
 		acl       *ACL
+		readers   *ACL
 		broadcast bool
 		mask      []aoe.MAC
 		want      []aoe.MAC
 	}{
-		{"no list", nil, false, nil, []aoe.MAC{aoe.Broadcast}},
-		{"deny list", NewACL([]Rule{{macA, false}}, true), false, nil, []aoe.MAC{aoe.Broadcast}},
-		{"accept list", accept, false, nil, []aoe.MAC{macA, macC}},
-		{"accept list, broadcast", accept, true, nil, []aoe.MAC{aoe.Broadcast}},
-		{"nobody", NewACL(nil, false), false, nil, nil},
-		{"mask", nil, true, []aoe.MAC{macD}, []aoe.MAC{macD}},
-		{"mask and accept list", accept, false, []aoe.MAC{macA, macB, macD}, []aoe.MAC{macA}},
+		{"no list", nil, nil, false, nil, []aoe.MAC{aoe.Broadcast}},
+		{"deny list", NewACL([]Rule{{macA, false}}, true), nil, false, nil, []aoe.MAC{aoe.Broadcast}},
+		{"accept list", accept, nil, false, nil, []aoe.MAC{macA, macC}},
+		{"accept list, broadcast", accept, nil, true, nil, []aoe.MAC{aoe.Broadcast}},
+		{"nobody", NewACL(nil, false), nil, false, nil, nil},
+		{"mask", nil, nil, true, []aoe.MAC{macD}, []aoe.MAC{macD}},
+		{"mask and accept list", accept, nil, false, []aoe.MAC{macA, macB, macD}, []aoe.MAC{macA}},
+		{"readers", nil, accept, false, nil, []aoe.MAC{macA, macC}},
+		{"readers, broadcast", nil, accept, true, nil, []aoe.MAC{aoe.Broadcast}},
+		{"all but some readers", nil, NewACL([]Rule{{macA, false}}, true), false, nil, []aoe.MAC{aoe.Broadcast}},
+		{"accept list and readers", accept, NewACL([]Rule{{macC, true}, {macD, true}}, false), false, nil, []aoe.MAC{macC}},
+		{"readers, and some denied", NewACL([]Rule{{macA, false}}, true), accept, false, nil, []aoe.MAC{macC}},
+		{"mask and readers", nil, accept, false, []aoe.MAC{macA, macB, macD}, []aoe.MAC{macA}},
 	} {
-		e := newExport(t, func(x *ExportConfig) { x.Access.All, x.Broadcast = c.acl, c.broadcast })
+		e := newExport(t, func(x *ExportConfig) { x.Access.All, x.Access.CfgRead, x.Broadcast = c.acl, c.readers, c.broadcast })
 		e.SetState(&State{Mask: c.mask})
 		if got := e.AnnounceTo(nil); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", c.name, got, c.want)
