@@ -23,6 +23,9 @@ const (
 	receiveBuffer = 4 << 20
 	// resyncEvery is how often all interfaces are asked for without a reason.
 	resyncEvery = 30 * time.Second
+	// listTries is how often a listing that is disturbed by changes is made, and resyncLater when it is tried again after that.
+	listTries   = 5
+	resyncLater = time.Second
 )
 
 // Iface is one network interface.
@@ -46,9 +49,12 @@ type Watcher struct {
 	quit   chan struct{}
 	done   sync.WaitGroup
 
+	listing sync.Mutex // held while interfaces are listed: an older list must not come after a newer one
+
 	mu     sync.Mutex // guards what follows
 	ifaces map[int]Iface
-	err    error // of the last resync; nil when it worked
+	err    error  // of the last resync; nil when it worked
+	seen   uint64 // messages taken
 
 	resync chan struct{}
 }
@@ -109,19 +115,35 @@ func (w *Watcher) Close() {
 	w.dump.Close()
 }
 
+// list asks the kernel for all interfaces, and returns with mu held. A message that is taken while the kernel lists may tell of what came
+// after the list was made; the list must not undo that, so it is made again. Messages that come later put right what was too old in it.
+func (w *Watcher) list() ([]netlink.Link, error) {
+	for try := 1; ; try++ {
+		w.mu.Lock()
+		before := w.seen
+		w.mu.Unlock()
+		links, err := w.dump.LinkList()
+		w.mu.Lock()
+		disturbed := errors.Is(err, netlink.ErrDumpInterrupted)
+		if disturbed {
+			err = nil // the change that disturbs comes as a message, too
+		}
+		if !disturbed && before == w.seen || err != nil {
+			return links, err
+		}
+		if try == listTries { // changes without end: once more when the storm is over
+			time.AfterFunc(resyncLater, w.askResync)
+			return links, err
+		}
+		w.mu.Unlock()
+	}
+}
+
 // Resync asks the kernel for all interfaces.
 func (w *Watcher) Resync() error {
-	var links []netlink.Link
-	var err error
-	for range 5 { // a listing that was disturbed by a change is repeated
-		if links, err = w.dump.LinkList(); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
-		}
-	}
-	if errors.Is(err, netlink.ErrDumpInterrupted) {
-		err = nil // the change that disturbs comes as a message, too
-	}
-	w.mu.Lock()
+	w.listing.Lock()
+	defer w.listing.Unlock()
+	links, err := w.list()
 	defer w.mu.Unlock()
 	if err != nil {
 		w.err = fmt.Errorf("listing network interfaces: %w", err)
@@ -213,6 +235,7 @@ func (w *Watcher) message(typ uint16, data []byte) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.seen++
 	if typ == unix.RTM_DELLINK {
 		if _, ok := w.ifaces[l.Attrs().Index]; ok {
 			delete(w.ifaces, l.Attrs().Index)

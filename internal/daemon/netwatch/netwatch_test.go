@@ -191,3 +191,40 @@ func find(w *Watcher, name string) (Iface, bool) {
 	}
 	return Iface{}, false
 }
+
+// TestListingIsNotStale: a change that comes while all interfaces are being listed is not undone by what the list says.
+func TestListingIsNotStale(t *testing.T) {
+	inNamespace(t, func() {
+		w, err := New()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer w.Close()
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for round := range 300 {
+			listed := make(chan error)
+			if err := netlink.LinkSetDown(lo); err != nil {
+				t.Error(err)
+				return
+			}
+			go func() { listed <- w.Resync() }()
+			if err := errors.Join(netlink.LinkSetUp(lo), <-listed); err != nil {
+				t.Error(err)
+				return
+			}
+			end := time.Now().Add(2 * time.Second)
+			for i, _ := find(w, "lo"); !i.Admin; i, _ = find(w, "lo") {
+				if time.Now().After(end) {
+					t.Errorf("round %d: it is up, and the view has it down for good", round)
+					return
+				}
+				time.Sleep(100 * time.Microsecond)
+			}
+		}
+	})
+}
