@@ -183,14 +183,34 @@ func (d *Draft) Parse(opt Options) (*Config, Problems) {
 	return cfg, d.relabel(ps)
 }
 
-// relabel puts the foreign file's names into messages about it.
+// relabel puts the foreign file's names into the messages that the reader did not write itself.
 func (d *Draft) relabel(ps Problems) Problems {
+	own := map[Problem]bool{}
+	for _, p := range d.ps {
+		own[p] = true
+	}
 	for i := range ps {
-		if l := d.labels[ps[i].Position]; l != "" {
+		if l := d.labels[ps[i].Position]; l != "" && !own[ps[i]] {
 			ps[i].Key = l
 		}
 	}
 	return ps
+}
+
+// UsableName tells whether an export can have the name.
+func UsableName(name string) bool {
+	return len(name) <= maxExportName && printable(name) && !misleadingName(name)
+}
+
+// SplitHead cuts the comment lines in front of the first statement of a file in two: what ends with an empty line is about the file as a
+// whole, the rest about the statement.
+func SplitHead(lines []string) (head, rest []string) {
+	for i := len(lines) - 1; i >= 0; i-- {
+		if lines[i] == "" {
+			return lines[:i], lines[i+1:]
+		}
+	}
+	return nil, lines
 }
 
 // Nearest returns the candidate that s was probably meant to be, or "" when none is close.

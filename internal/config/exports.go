@@ -262,7 +262,7 @@ func (b *builder) checkNames() {
 		if e.Name == "" {
 			continue
 		}
-		if _, err := aoe.ParseAddr(e.Name); err == nil || strings.ContainsAny(e.Name, "*?[] ,=") {
+		if misleadingName(e.Name) {
 			b.problem(Error, b.doc.exports[i], "name", fmt.Sprintf("%q would be taken for an address, a pattern or several names", e.Name), "letters, digits, . - and _ are fine")
 		}
 		if o, dup := seen[e.Name]; dup {
@@ -270,6 +270,12 @@ func (b *builder) checkNames() {
 		}
 		seen[e.Name] = e.Addr
 	}
+}
+
+// misleadingName tells whether the name of an export would be taken for something else.
+func misleadingName(name string) bool {
+	_, err := aoe.ParseAddr(name)
+	return err == nil || strings.ContainsAny(name, "*?[] ,=")
 }
 
 // checkSerials warns of two exports with one serial number: initiators may take them for one disk.

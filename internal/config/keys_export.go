@@ -54,13 +54,16 @@ var sharedKeys = append([]Key{
 		Help: "Take requests whose AoE version is not 1."},
 }, exportLogKeys...)
 
+// maxExportName is the longest name of an export in characters.
+const maxExportName = 64
+
 // ownKeys are the keys of an export that are about one device.
 var ownKeys = []Key{
 	{Name: "address", Type: TypeAddress, Example: `"0.1"`,
 		Help: "SHELF.SLOT. Or give shelf, slot or neither: what is missing comes from [defaults]."},
 	{Name: "source", Type: TypeSource, Example: `"/dev/sda5"`,
 		Help: "What to serve: a path, UUID=, LABEL=, PARTUUID= or PARTLABEL=, or mem:SIZE (memory, for tests). Required."},
-	{Name: "name", Type: TypeText, Max: 64, Example: `"mail-spool"`,
+	{Name: "name", Type: TypeText, Max: maxExportName, Example: `"mail-spool"`,
 		Help: "A name of your choice for commands and tables, up to 64 printable ASCII characters. Default: none, the address says it."},
 	{Name: "offset", Type: TypeSize, Default: "0", Example: `"2048s"`,
 		Help: "Where in the source the export begins: bytes, or with a suffix such as 1M or 2048s (sectors)."},

@@ -23,6 +23,9 @@ func (r *reader) device(g *group) {
 		}
 	}
 	r.what(p, g)
+	if config.UsableName(g.name) {
+		p.String("name", g.name, config.Source{Pos: g.pos, Label: name})
+	}
 	if s := serial(g.name); s != "" {
 		p.String("serial", s, config.Source{Pos: g.pos, Label: name, Comments: []string{"ggaoed's serial number is the name of the group: initiators know the disk by it."}})
 	}

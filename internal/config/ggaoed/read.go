@@ -31,6 +31,12 @@ func Read(file string, data []byte, sysroot string) *config.Draft {
 	if r.kf, broken = parseKeyFile(file, data, r.d.Problem); broken {
 		r.d.Broken()
 	}
+	if len(r.kf.groups) > 0 {
+		first := r.kf.groups[0]
+		var head []string
+		head, first.comments = config.SplitHead(first.comments)
+		r.d.Head(head...)
+	}
 	r.defaults()
 	r.accessLists()
 	var devices, interfaces []*group

@@ -43,6 +43,11 @@ type block struct {
 func Read(file string, data []byte, sysroot string) *config.Draft {
 	r := &reader{d: config.NewDraft(file), file: file, sysroot: sysroot, warned: map[string]bool{}, lists: map[string]string{}, logs: map[string]string{}}
 	r.top = r.load(file, data, 0)
+	if len(r.top) > 0 {
+		var head []string
+		head, r.top[0].comments = config.SplitHead(trimBlank(r.top[0].comments))
+		r.d.Head(head...)
+	}
 	blocks := r.blocks()
 	r.logging(blocks)
 	r.global()

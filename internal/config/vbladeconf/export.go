@@ -51,6 +51,9 @@ func (r *reader) export(in *instance) {
 		items = append(items, config.Item{Text: escapeGlob(o.vars["netif"].value), Pos: o.vars["netif"].at})
 	}
 	p.List("interfaces", items, source(netif))
+	if config.UsableName(in.name) {
+		p.String("name", in.name, config.Source{Pos: pos})
+	}
 	r.options(p, in)
 	if len(in.macs) > 0 {
 		p.List("accept", in.macs, config.Source{Pos: in.macs[0].Pos, Label: "macs"})
