@@ -30,6 +30,7 @@ var packages = map[string]string{
 	"systemd-analyze":    "systemd",
 	"systemctl":          "systemd",
 	"udevadm":            "udev",
+	"sfdisk":             "fdisk",
 	"col":                "bsdextrautils",
 	"script":             "bsdutils",
 }

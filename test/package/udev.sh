@@ -1,0 +1,47 @@
+# udev.sh: the names of an AoE disk at the initiator, with systemd's udev and our rules and nothing else. Runs in the guest of test/guest.
+. /root/lib.sh
+mkdir -p /run/udev/rules.d
+sed 's,"ata_id ,"/usr/bin/ata_id ,' /root/62-goaoe.rules >/run/udev/rules.d/62-goaoe.rules # the guest has it elsewhere
+printf 'root:x:0:\ndisk:x:6:\ngoaoe:x:990:\n' >/etc/group
+/usr/bin/systemd-udevd --daemon 2>/tmp/udevd.log || die "no udevd"
+attach
+echo 'label: gpt
+name=store, size=4096' | sfdisk -q --no-reread --no-tell-kernel $bd || die "sfdisk"
+blockdev --rereadpt $bd
+check udevadm settle -t 20
+check mkfs.ext4 -q -F -U 0a3407de-014b-458b-b5c1-848e92a327a3 -L books ${bd}p1
+udevadm trigger --action=change --subsystem-match=block --settle
+check udevadm settle -t 20
+leads() { # leads LINK DEVICE
+	if [ "$(readlink -f /dev/disk/$1)" = "$2" ]; then say "ok: $1"; else say "FAILED: $1 leads to $(readlink -f /dev/disk/$1)"; failed=1; fi
+}
+leads by-path/aoe-e0.1 $bd
+leads by-path/aoe-e0.1-part1 ${bd}p1
+leads by-id/aoe-goaoe_SERIAL-1 $bd
+leads by-id/aoe-goaoe_SERIAL-1-part1 ${bd}p1
+leads by-label/books ${bd}p1
+leads by-uuid/0a3407de-014b-458b-b5c1-848e92a327a3 ${bd}p1
+leads by-partlabel/store ${bd}p1
+ls /dev/disk/by-partuuid | grep -q . || { say "FAILED: no by-partuuid"; failed=1; }
+udevadm info $bd | grep -E 'ID_(SERIAL|PATH|BUS)='
+[ $failed = 0 ] || { find /dev/disk -type l; udevadm info $bd ${bd}p1; cat /tmp/udevd.log; }
+
+# The target's end: a device that the administrator names, or whose volume's name begins with goaoe-, belongs to the daemon's
+# group; others do not. The names come from other rules: here these are our own.
+cat >/run/udev/rules.d/50-names.rules <<-'END'
+	KERNEL=="loop1", ENV{GOAOE_EXPORT}="1"
+	KERNEL=="loop2", ENV{DM_LV_NAME}="goaoe-disk7"
+	KERNEL=="loop3", ENV{DM_LV_NAME}="disk8"
+	KERNEL=="loop4", ENV{ID_PART_ENTRY_NAME}="goaoe-disk9"
+END
+modprobe loop
+udevadm control --reload
+udevadm trigger --action=add --subsystem-match=block
+check udevadm settle -t 20
+same "the named device" "$(stat -c '%g %a' /dev/loop1)" "990 660"
+same "the volume" "$(stat -c '%g %a' /dev/loop2) $(readlink -f /dev/disk/by-goaoe/goaoe-disk7)" "990 660 /dev/loop2"
+same "the partition" "$(stat -c '%g %a' /dev/loop4) $(readlink -f /dev/disk/by-goaoe/goaoe-disk9)" "990 660 /dev/loop4"
+refuse test "$(stat -c %g /dev/loop3)" = 990
+refuse test "$(stat -c %g $bd)" = 990
+grep -E 'Invalid|Unknown|error' /tmp/udevd.log && failed=1
+exit $failed
