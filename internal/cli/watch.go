@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path"
 	"strings"
 	"syscall"
 
@@ -76,5 +77,12 @@ func watchSocket(f *pflag.FlagSet, socket *string) {
 // watched returns a client of the daemon that is to be watched.
 func watched(env *Env, socket string) *control.Client { return remote(env, &remoteFlags{socket: socket}) }
 
-// watchError is an error of the API as a command ends with it.
-func watchError(err error) error { return remoteError(err) }
+// checkNames refuses names that can mean nothing.
+func checkNames(names []string) error {
+	for _, n := range names {
+		if _, err := path.Match(n, ""); err != nil || n == "" {
+			return Usagef("%q is not a valid name or pattern", n).WithHint("a [ needs its ], and something must follow a \\")
+		}
+	}
+	return nil
+}

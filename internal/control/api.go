@@ -86,6 +86,8 @@ type Export struct {
 
 	// Settings has every setting in force by its key in [[export]], as text: "queue-length": "64". Lists are joined by commas.
 	Settings map[string]string `json:"settings"`
+	// Origins says where a setting was written: FILE:LINE, or "run time". Those that are not here have their built-in values.
+	Origins map[string]string `json:"origins,omitempty"`
 
 	// What initiators have set. They survive restarts.
 	ConfigString string   `json:"config_string"` // bytes that are no UTF-8 are replaced

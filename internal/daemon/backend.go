@@ -168,6 +168,12 @@ func (d *Daemon) describe(c *config.Export) control.Export {
 		e.Origin = config.RunTime // the line there tells nobody anything
 	}
 	_, e.Unsaved = d.layers.unsaved[c.Addr]
+	e.Origins = make(map[string]string, len(c.Keys))
+	for key, pos := range c.Keys {
+		if e.Origins[key] = pos.String(); pos.File == config.RunTime {
+			e.Origins[key] = config.RunTime
+		}
+	}
 	return e
 }
 

@@ -155,6 +155,21 @@ func (d *Daemon) sayLater(plan config.Plan) {
 
 // planOf says what adopting a configuration would do.
 func (d *Daemon) planOf(now *config.Config, problems config.Problems) *control.Plan {
+	p := PlanBetween(d.cfg, now, problems)
+	for i := range p.Changes {
+		c := &p.Changes[i]
+		if a, err := aoe.ParseAddr(c.Subject); err == nil && c.What == "remove" && d.exports[a] != nil {
+			for _, u := range d.users(d.exports[a]) {
+				c.Note += "; used by " + userText(u)
+			}
+		}
+	}
+	return p
+}
+
+// PlanBetween says what it would do to a daemon that has the configuration old to get now. problems are those of now; with an
+// error among them nothing would be done.
+func PlanBetween(old, now *config.Config, problems config.Problems) *control.Plan {
 	p := &control.Plan{Changes: []control.PlanChange{}, Problems: []string{}, OK: problems.Err() == nil}
 	for _, x := range problems {
 		p.Problems = append(p.Problems, x.String())
@@ -162,38 +177,44 @@ func (d *Daemon) planOf(now *config.Config, problems config.Problems) *control.P
 	if !p.OK {
 		return p
 	}
-	diff := config.Diff(d.cfg, now)
+	diff := config.Diff(old, now)
 	p.Kept = len(diff.Kept)
 	for _, e := range diff.Added {
 		p.Changes = append(p.Changes, control.PlanChange{What: "add", Subject: e.Addr.String(), Note: e.Source})
 	}
 	for _, e := range diff.Removed {
-		c := control.PlanChange{What: "remove", Subject: e.Addr.String(), Note: e.Source, Interrupt: true}
-		if x := d.exports[e.Addr]; x != nil {
-			for _, u := range d.users(x) {
-				c.Note += "; used by " + userText(u)
-			}
-		}
-		p.Changes = append(p.Changes, c)
+		p.Changes = append(p.Changes, control.PlanChange{What: "remove", Subject: e.Addr.String(), Note: e.Source, Interrupt: true})
 	}
 	for i := range diff.Changed {
-		p.Changes = append(p.Changes, d.planChange(&diff.Changed[i]))
+		p.Changes = append(p.Changes, planChange(&diff.Changed[i]))
 	}
 	for _, pattern := range diff.Interfaces {
 		p.Changes = append(p.Changes, control.PlanChange{What: "change", Subject: "interface " + pattern, Interrupt: true, Note: "its sockets are opened anew"})
 	}
-	for section, keys := range map[string][]string{"global": diff.Global, "log": diff.Log, "services": diff.Services} {
-		for _, k := range keys {
-			p.Changes = append(p.Changes, control.PlanChange{What: "change", Subject: section, Keys: []control.Key{{Name: k, Old: config.SettingText(d.cfg, section, k), New: config.SettingText(now, section, k)}},
-				Restart: section == "services" || slices.Contains(laterKeys, k)})
+	for _, s := range []struct {
+		name string
+		keys []string
+	}{{"global", diff.Global}, {"log", diff.Log}, {"services", diff.Services}} {
+		for _, k := range s.keys {
+			p.Changes = append(p.Changes, control.PlanChange{What: "change", Subject: s.name,
+				Keys:    []control.Key{{Name: k, Old: config.SettingText(old, s.name, k), New: config.SettingText(now, s.name, k)}},
+				Restart: s.name == "services" || slices.Contains(laterKeys, k)})
 		}
 	}
-	slices.SortStableFunc(p.Changes, func(a, b control.PlanChange) int { return strings.Compare(a.Subject, b.Subject) })
+	slices.SortStableFunc(p.Changes, func(a, b control.PlanChange) int { return planOrder(a.Subject) - planOrder(b.Subject) })
 	return p
 }
 
+// planOrder sorts what is not about one export first, then exports by their addresses.
+func planOrder(subject string) int {
+	if a, err := aoe.ParseAddr(subject); err == nil {
+		return int(a.Key()) + 1
+	}
+	return 0
+}
+
 // planChange says what a change of an export does.
-func (d *Daemon) planChange(c *config.Change) control.PlanChange {
+func planChange(c *config.Change) control.PlanChange {
 	out := control.PlanChange{What: "change", Subject: c.New.Addr.String(), Interrupt: needsRestart(&c.Old, &c.New)}
 	was, is := config.SettingsText(&c.Old), config.SettingsText(&c.New)
 	for _, k := range c.Keys {
