@@ -9,11 +9,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"goaoe/internal/config"
+	"goaoe/internal/config/foreign"
 )
 
 const checkLong = `Read a configuration file and say everything that is wrong with it: the file itself (keys, values, addresses,
 access lists) and, unless --syntax is given, how it fits this machine (sources, sizes, permissions, exports that
-overlap, interfaces). Then show what would be exported.
+overlap, interfaces). Then show what would be exported. A ggaoed.conf or a qaoed.conf is told by what is in it, and checked as such.
 
 FILE is ` + config.DefaultFile + ` when none is named.`
 
@@ -21,6 +22,7 @@ FILE is ` + config.DefaultFile + ` when none is named.`
 type checkResult struct {
 	Format   int             `json:"format"` // of this object; grows when a field changes its meaning
 	File     string          `json:"file"`
+	Kind     foreign.Format  `json:"kind"` // of the file: native, ggaoed or qaoed
 	OK       bool            `json:"ok"`
 	Errors   int             `json:"errors"`
 	Warnings int             `json:"warnings"`
@@ -40,6 +42,7 @@ type checkExport struct {
 // checkFlags are the flags of the command.
 type checkFlags struct {
 	strict, json, syntax bool
+	format               string
 }
 
 func newCheckCmd(env *Env) *cobra.Command {
@@ -55,18 +58,23 @@ func newCheckCmd(env *Env) *cobra.Command {
 			if len(list) > 0 {
 				file = list[0]
 			}
-			return runCheck(env, file, f)
+			format, err := foreign.ParseFormat(f.format, foreign.Served)
+			if err != nil {
+				return Usagef("--format: %w", err)
+			}
+			return runCheck(env, file, format, f)
 		},
 	}
 	cmd.Flags().BoolVar(&f.strict, "strict", false, "a warning is as bad as an error")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print a JSON object")
+	cmd.Flags().StringVar(&f.format, "format", "auto", formatHelp)
 	cmd.Flags().BoolVar(&f.syntax, "syntax", false, "look at the file only, not at sources and interfaces")
 	return cmd
 }
 
 // runCheck does the work of goaoe check.
-func runCheck(env *Env, file string, f checkFlags) error {
-	cfg, problems := config.Load(file, config.Options{Sysroot: env.Sysroot})
+func runCheck(env *Env, file string, format foreign.Format, f checkFlags) error {
+	cfg, kind, problems := foreign.Load(file, format, config.Options{Sysroot: env.Sysroot})
 	sizes := make([]int64, len(cfg.Exports))
 	for i := range sizes {
 		sizes[i] = -1
@@ -82,6 +90,7 @@ func runCheck(env *Env, file string, f checkFlags) error {
 		}
 	}
 	res := summarize(file, cfg, problems, sizes)
+	res.Kind = kind
 	if f.json {
 		if err := printJSON(env.Stdout, res); err != nil {
 			return err
@@ -90,6 +99,9 @@ func runCheck(env *Env, file string, f checkFlags) error {
 			return Exit(ExitFailure)
 		}
 		return nil
+	}
+	if kind != foreign.Native {
+		fmt.Fprintf(env.Stderr, "goaoe: %s is %s\n", file, kind.Describe())
 	}
 	return printCheck(env.Stdout, res)
 }

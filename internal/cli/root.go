@@ -38,6 +38,7 @@ func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newCheckCmd,
 		newCompletionCmd,
+		newConvertCmd,
 		newDiscoverCmd,
 		newDoctorCmd,
 		newDemoCmd,
@@ -49,6 +50,7 @@ func commands() []func(*Env) *cobra.Command {
 		newMonitorCmd,
 		newServeCmd,
 		newStatsCmd,
+		newTopCmd,
 		newTraceCmd,
 		newVersionCmd,
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"goaoe/internal/config"
+	"goaoe/internal/config/foreign"
 )
 
 const serveLong = `Serve what a configuration file, the command line, or both say, in the foreground, until SIGINT or SIGTERM.
@@ -18,7 +19,9 @@ these exports; those of the file have their own settings.
 Without -c the file is read only if there is no export on the command line. With a file, interfaces and sources that do not exist
 yet are waited for; without one they are an error, unless --wait is given. When everything that can be served is
 served, a line "goaoe: ready: ..." goes to stderr. SIGHUP reads the file again and touches only what changed; a file with errors
-changes nothing. SIGINT and SIGTERM finish the requests in flight; a second one ends at once.`
+changes nothing. SIGINT and SIGTERM finish the requests in flight; a second one ends at once.
+
+The file may be a ggaoed.conf or a qaoed.conf, too, which is told by what is in it. goaoe convert makes a native file of it.`
 
 const serveExample = `  goaoe serve                                   what /etc/goaoe/goaoe.toml says
   goaoe serve -i eth1 e0.1=/dev/sdb e0.2=UUID=2b1c...
@@ -27,6 +30,7 @@ const serveExample = `  goaoe serve                                   what /etc/
 // serveFlags are the flags of serve and export that concern the process, and storage of exports on the command line.
 type serveFlags struct {
 	file       string
+	format     string
 	interfaces []string
 	wait       bool
 	idle       bool
@@ -51,6 +55,7 @@ func newServeCmd(env *Env) *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVarP(&f.file, "config", "c", "", "configuration file (default "+config.DefaultFile+")")
+	fs.StringVar(&f.format, "format", "auto", formatHelp)
 	fs.StringSliceVarP(&f.interfaces, "interface", "i", nil, "interfaces, by name or glob, for exports that name none themselves")
 	fs.BoolVar(&f.wait, "wait", false, "wait for what does not exist yet, also without a file")
 	fs.BoolVar(&f.idle, "idle", false, "start with nothing to serve: exports are added by goaoe add")
@@ -82,6 +87,10 @@ func (f *serveFlags) storage(cmd *cobra.Command) (settings, given []string) {
 }
 
 func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error {
+	format, err := foreign.ParseFormat(f.format, foreign.Served)
+	if err != nil {
+		return Usagef("--format: %w", err)
+	}
 	settings, given := f.storage(cmd)
 	if len(list) == 0 && len(given) > 0 {
 		return Usagef("%s has no effect without an export on the command line", strings.Join(given, ", ")).
@@ -101,10 +110,13 @@ func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error 
 		return Usagef("no interface is named").WithHint("e.g. goaoe serve -i eth1 " + strings.Join(list, " "))
 	}
 	parse := func(files config.Files) (*config.Config, config.Problems) {
-		cfg, problems := config.Parse(files.Main.Name, files.Main.Data, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns,
+		cfg, problems := foreign.Parse(files.Main.Name, files.Main.Data, format, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns,
 			Args: config.Args{Interfaces: f.interfaces, Exports: list, Settings: settings}})
 		f.process.apply(cmd.Flags(), cfg)
 		return cfg, problems
+	}
+	if file != "" {
+		sayFormat(env, file, format)
 	}
 	p := process{env: env, file: file, parse: parse, strict: file == "" && !f.wait && !f.idle, fallback: file == "" && !cmd.Flags().Changed("state-dir"),
 		socket: socketChoice{given: f.process.socket, optional: file == ""}, name: "goaoe serve"}
