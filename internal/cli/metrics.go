@@ -27,7 +27,7 @@ func newMetricsCmd(env *Env) *cobra.Command {
 			ctx, cancel := context.WithTimeout(context.Background(), control.Timeout)
 			defer cancel()
 			if _, err := c.Status(ctx); err != nil {
-				return watchError(err)
+				return remoteError(err)
 			}
 			if err := metrics.Write(env.Stdout, c); err != nil {
 				return Failf("%v", err)

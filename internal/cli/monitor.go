@@ -97,7 +97,7 @@ func (m *monitor) arguments(args []string) error {
 		}
 	}
 	m.names = args
-	return nil
+	return checkNames(args)
 }
 
 // seconds reads a number of seconds, or a duration such as 500ms.
@@ -143,7 +143,7 @@ func (m *monitor) once(ctx context.Context) (bool, error) {
 			return false, nil
 		}
 		if m.prev == nil || control.AsError(err).Code != control.CodeGone {
-			return false, watchError(err)
+			return false, remoteError(err)
 		}
 		if !m.gone {
 			m.gone = true

@@ -36,18 +36,21 @@ func newStatsCmd(env *Env) *cobra.Command {
 			if histogram && len(by) > 0 && !slices.Contains(by, figures.ByExport) {
 				return Usagef("--histogram: only exports have latencies by request").WithHint("leave out --by")
 			}
+			if err := checkNames(patterns); err != nil {
+				return err
+			}
 			c := watched(env, socket)
 			defer c.Close()
 			ctx, cancel := context.WithTimeout(context.Background(), control.Timeout)
 			defer cancel()
 			s, err := c.Stats(ctx)
 			if err != nil {
-				return watchError(err)
+				return remoteError(err)
 			}
 			if unknown := figures.Filter(s, patterns); len(unknown) > 0 {
 				all, err := c.Stats(ctx)
 				if err != nil {
-					return watchError(err)
+					return remoteError(err)
 				}
 				return unknownNames(unknown, all)
 			}

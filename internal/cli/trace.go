@@ -154,11 +154,11 @@ func (t *trace) run(ctx context.Context, c *control.Client) error {
 	case errors.Is(err, errShown) || interrupted:
 		return nil
 	case errors.As(err, &ce):
-		return watchError(err)
+		return remoteError(err)
 	case err != nil:
 		return err
 	}
-	return watchError(control.Errorf(control.CodeGone, "the daemon ended, and the trace with it"))
+	return remoteError(control.Errorf(control.CodeGone, "the daemon ended, and the trace with it"))
 }
 
 // record takes one frame.

@@ -75,7 +75,9 @@ func watchSocket(f *pflag.FlagSet, socket *string) {
 }
 
 // watched returns a client of the daemon that is to be watched.
-func watched(env *Env, socket string) *control.Client { return remote(env, &remoteFlags{socket: socket}) }
+func watched(env *Env, socket string) *control.Client {
+	return remote(env, &remoteFlags{socket: socket})
+}
 
 // checkNames refuses names that can mean nothing.
 func checkNames(names []string) error {

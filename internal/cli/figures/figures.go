@@ -90,7 +90,7 @@ func All(l *stats.Latency) stats.HistogramSnapshot {
 // Match tells whether a pattern (a name, or a glob) means one of the names. "all" means everything, and the e of an export's address may be
 // left out.
 func Match(pattern string, names ...string) bool {
-	if pattern == "all" {
+	if pattern == "all" || pattern == "*" {
 		return true
 	}
 	pattern = strings.ToLower(pattern)
@@ -129,7 +129,7 @@ func Filter(s *control.Stats, patterns []string) (unknown []string) {
 	s.Initiators = keep(s.Initiators, func(i *control.InitiatorStats) bool { return wants(i.MAC, i.Name, i.Export, i.Interface) })
 	s.Lanes = keep(s.Lanes, func(l *control.LaneStats) bool { return wants(fmt.Sprint(l.Lane)) })
 	for i, u := range used {
-		if !u {
+		if !u && patterns[i] != "all" && patterns[i] != "*" { // all of nothing is no slip
 			unknown = append(unknown, patterns[i])
 		}
 	}
