@@ -30,6 +30,7 @@ type wire struct {
 	keep    bool
 	count   int
 	fd      int
+	drops   uint64
 }
 
 func (w *wire) Info() link.Info { return link.Info{Name: "w0", MAC: targetMAC, MTU: 9000} }
@@ -72,7 +73,7 @@ func (w *wire) Send(msgs []link.Msg) (int, error) {
 func (w *wire) Inject(f []byte) error          { return nil }
 func (w *wire) FD() int                        { return w.fd }
 func (w *wire) SetFilter(f *link.Filter) error { w.filters.Add(1); return nil }
-func (w *wire) Drops() uint64                  { return 0 }
+func (w *wire) Drops() uint64                  { return w.drops }
 func (w *wire) Close() error                   { return nil }
 func (w *wire) put(frame []byte, time int64) {
 	w.in = append(w.in, link.Frame{Data: frame, Time: time})

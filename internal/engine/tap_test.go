@@ -172,16 +172,18 @@ func TestTapOverflow(t *testing.T) {
 		t.Errorf("lost %d, want %d", n, extra)
 	}
 	stop := errors.New("enough")
-	if err := tap.Read(context.Background(), func(*TapRecord) error { return stop }); !errors.Is(err, stop) {
-		t.Errorf("Read: %v, want what the function returned", err)
+	for range 2 {
+		if err := tap.Read(context.Background(), func(*TapRecord) error { return stop }); !errors.Is(err, stop) {
+			t.Errorf("Read: %v, want what the function returned", err)
+		}
 	}
-	w.send([]byte{1, 2})
+	w.send([]byte{1, 2}, []byte{1, 2, 3})
 	recs := drain(t, tap)
 	if len(recs) != size {
 		t.Fatalf("%d records, want %d", len(recs), size)
 	}
 	for i, r := range recs {
-		if last := i == size-1; last && (r.Missed != extra || r.Length != 2) || !last && (r.Missed != 0 || r.Length != 3) {
+		if first := i == size-2; first && (r.Missed != extra || r.Length != 2) || !first && (r.Missed != 0 || r.Length != 3) {
 			t.Errorf("record %d: %+v", i, r)
 		}
 	}

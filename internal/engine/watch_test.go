@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"goaoe/aoe"
+	"goaoe/internal/link"
 	"goaoe/internal/stats"
 	"goaoe/internal/store"
 	"goaoe/internal/store/mem"
@@ -143,7 +144,7 @@ func TestLatency(t *testing.T) {
 	l := w.x.Snapshot().Latency
 	check("read", l.Read, ago, ago+5*time.Second)
 	check("identify", l.Other, ago, ago+5*time.Second)
-	check("flush", l.Flush, 0, 5*time.Second)
+	check("flush", l.Flush, 1, 5*time.Second)
 	check("write", l.Write, 2*time.Millisecond, 5*time.Second)
 }
 
@@ -191,20 +192,25 @@ func TestRetransmits(t *testing.T) {
 	w.send(read(1, 3))
 	check("same tag after the reply", 2)
 	w.ctl.HoldAll(true)
+	w.send(read(1, 90))
+	w.send(read(1, 91))
+	check("new tag while one that follows an answered one is on the store", 3)
+	w.ctl.Release(-1)
+	w.run()
 	w.send(read(2, 4))
 	w.send(read(3, 5))
-	check("other sectors", 2)
+	check("other sectors", 3)
 	w.send(read(2, 6))
-	check("new tag while the first is on the store", 3)
+	check("new tag while the first is on the store", 4)
 	other := read(2, 7)
 	other[11] = 99
 	w.send(other)
-	check("the same sectors for another initiator", 3)
+	check("the same sectors for another initiator", 4)
 	w.send(tag(w.ata(e11, 0x34, 2, 1, sector(1, 1)), 8))
-	check("a write of the same sectors", 3)
+	check("a write of the same sectors", 4)
 	again := tag(w.ata(e11, 0x34, 2, 1, sector(1, 1)), 9)
 	w.send(again)
-	check("a write that is repeated while it waits", 4)
+	check("a write that is repeated while it waits", 5)
 	if n := w.x.Snapshot().Drops["duplicate"]; n != 1 {
 		t.Errorf("%d duplicates dropped, want the repeated write", n)
 	}
@@ -212,7 +218,7 @@ func TestRetransmits(t *testing.T) {
 	w.ctl.Release(-1)
 	w.run()
 	w.send(read(2, 10))
-	check("new tag after all was answered", 4)
+	check("new tag after all was answered", 5)
 }
 
 // TestErrorsOfAnInitiator: failed storage is counted by kind, for the export and for who asked.
@@ -407,5 +413,94 @@ func TestInterfaceOfAnInitiator(t *testing.T) {
 		if got := w.initiator(e11).Interface; got != want {
 			t.Errorf("request %d: on %q, want %s", i, got, want)
 		}
+	}
+	now := time.Now().UnixNano()
+	w.wires[0].put(w.ata(e11, 0x24, 9, 1, nil), now)
+	w.wires[1].put(w.ata(e11, 0x24, 10, 1, nil), now+1)
+	w.run()
+	if got := w.initiator(e11).Interface; got != "eth8" {
+		t.Errorf("of two requests in one turn the later came by eth8, and the interface is %q", got)
+	}
+}
+
+// TestInitiatorsOfABatch: each request counts where it belongs, also when several of different kinds come in one turn.
+func TestInitiatorsOfABatch(t *testing.T) {
+	w := newWatched(t, 8, 0)
+	e12 := aoe.Addr{Major: 1, Minor: 2}
+	y := w.export(e12, newStore(t, 64, nil), 8)
+	w.wires = append(w.wires, &wire{keep: true, fd: -1})
+	w.w = w.wires[0]
+	w.serve(1500, w.x, y)
+	foreign := w.ata(e12, 0x24, 2, 1, nil)
+	foreign[11] = 99
+	w.send(w.ata(e11, 0x24, 0, 1, nil), w.ata(e12, 0x24, 0, 1, nil), w.ata(e12, 0x24, 1, 1, nil), foreign)
+	if n := len(w.e.Initiators()); n != 3 {
+		t.Errorf("%d entries for two initiators, one of which used two exports", n)
+	}
+	first, second := w.initiator(e11), w.initiator(e12)
+	if first.Requests != 1 || second.Requests != 2 || first.Reads != 1 || second.Reads != 2 {
+		t.Errorf("requests %d and %d, reads %d and %d, want 1 and 2", first.Requests, second.Requests, first.Reads, second.Reads)
+	}
+	time.Sleep(time.Millisecond)
+	w.send(w.ata(e12, 0xec, 0, 1, nil))
+	if i := w.initiator(e12); !i.LastSeen.After(second.LastSeen) || !i.LastATA.After(second.LastATA) {
+		t.Errorf("seen %v and %v, before %v and %v", i.LastSeen, i.LastATA, second.LastSeen, second.LastATA)
+	}
+	before := w.initiator(e12)
+	time.Sleep(time.Millisecond)
+	w.send(query(e12))
+	if i := w.initiator(e12); !i.LastSeen.After(before.LastSeen) || !i.LastATA.Equal(before.LastATA) {
+		t.Errorf("a config query is no use of the disk: seen %v and %v, before %v and %v", i.LastSeen, i.LastATA, before.LastSeen, before.LastATA)
+	}
+}
+
+// TestRingDrops: what the kernel lost stays known after the link was closed.
+func TestRingDrops(t *testing.T) {
+	p := newPort(PortConfig{Name: "eth7", Links: []link.Link{&wire{drops: 3}, &wire{drops: 4}}})
+	for _, when := range []string{"open", "closed"} {
+		if n := p.Snapshot().KernelDrops; n != 7 {
+			t.Errorf("%s: %d drops, want 7", when, n)
+		}
+		if err := p.close(); err != nil {
+			t.Fatal(err)
+		}
+		p.links[0].(*wire).drops = 0
+	}
+}
+
+// syncing is a store whose channel counts, as that of files does.
+type syncing struct {
+	*mem.Store
+	to **stats.Store
+}
+
+type syncingChannel struct {
+	store.Channel
+	to **stats.Store
+}
+
+func (s syncing) Channel(set *store.Set) (store.Channel, error) {
+	c, err := s.Store.Channel(set)
+	return syncingChannel{c, s.to}, err
+}
+
+func (c syncingChannel) CountTo(s *stats.Store) { *c.to = s }
+
+// TestSyncsOfTheStore: what the store counts shows in the export.
+func TestSyncsOfTheStore(t *testing.T) {
+	r := newRig(t, 1)
+	te, err := target.NewExport(target.ExportConfig{Addr: e11, Sectors: 64})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var to *stats.Store
+	x := &Export{Target: te, Store: syncing{newStore(t, 64, nil), &to}, QueueLength: 4}
+	if err := r.l.addExport(x); err != nil {
+		t.Fatal(err)
+	}
+	to.Syncs.Add(2)
+	to.SyncWrites.Add(5)
+	if s := x.Snapshot().Storage; s.Syncs != 2 || s.SyncWrites != 5 {
+		t.Errorf("syncs %d of %d writes, want 2 of 5", s.Syncs, s.SyncWrites)
 	}
 }
