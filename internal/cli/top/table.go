@@ -79,6 +79,9 @@ func rate(v float64) cell {
 	return cell{fmt.Sprintf("%.1f", v), v}
 }
 
+// mean shows a small number.
+func mean(v float64) cell { return cell{fmt.Sprintf("%.2f", v), v} }
+
 func bytes(v float64) cell { return cell{strings.TrimSuffix(humanize.IBytes(uint64(v)), " B"), v} }
 
 func span(ns int64) cell {
@@ -162,7 +165,7 @@ func (m *Model) exportTable(t *table) {
 		if x := m.exports[e.Address]; x != nil {
 			users = len(x.Users)
 		}
-		queue := rate(e.Busy().Seconds() / p.Elapsed.Seconds())
+		queue := mean(e.Busy().Seconds() / p.Elapsed.Seconds())
 		t.rows = append(t.rows, row{key: exportKey(e.Address), export: e.Address,
 			alarm: all.Errors > 0 || e.State == control.StateFailed || e.State == control.StateWaiting,
 			cells: []cell{word(e.Address), word(e.State), rate(p.PerSecond(e.Reads)), bytes(p.PerSecond(e.ReadBytes)), rate(p.PerSecond(e.Writes)),
@@ -191,7 +194,7 @@ func (m *Model) initiatorTable(t *table) {
 		}
 		t.rows = append(t.rows, row{key: initiatorKey(n), export: n.Export, alarm: all.Denied > 0 || all.Errors > 0,
 			cells: []cell{word(mac), word(n.Name), word(n.Export), word(n.Interface), rate(p.PerSecond(n.Reads)), bytes(p.PerSecond(n.ReadBytes)),
-				rate(p.PerSecond(n.Writes)), bytes(p.PerSecond(n.WriteBytes)), span(latency), rate(p.PerSecond(n.BusyNs) / 1e9), count(all.Errors), count(all.Denied),
+				rate(p.PerSecond(n.Writes)), bytes(p.PerSecond(n.WriteBytes)), span(latency), mean(p.PerSecond(n.BusyNs) / 1e9), count(all.Errors), count(all.Denied),
 				count(all.InitiatorSnapshot.Drops), count(all.Retransmits), {text: ago(seen), num: float64(seen)}}})
 	}
 }

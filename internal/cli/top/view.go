@@ -168,7 +168,11 @@ func (m *Model) health() string {
 		parts = append(parts, fmt.Sprintf("%d waiting: %s", n, word(m.status.Waiting[0]).text))
 	}
 	if n := m.status.Unsaved; n > 0 {
-		parts = append(parts, fmt.Sprintf("%d exports have unsaved changes", n))
+		text := fmt.Sprintf("%d exports have unsaved changes", n)
+		if n == 1 {
+			text = "1 export has unsaved changes"
+		}
+		parts = append(parts, text)
 	}
 	if len(parts) == 0 {
 		return faint.Render("nothing is wrong that the daemon knows of")
