@@ -102,6 +102,9 @@ func Match(pattern string, names ...string) bool {
 		if ok, err := path.Match(pattern, n); ok && err == nil || pattern == n {
 			return true
 		}
+		if pattern == "" || !strings.ContainsRune("0123456789[", rune(pattern[0])) {
+			continue
+		}
 		if ok, err := path.Match("e"+pattern, n); ok && err == nil {
 			return true
 		}
