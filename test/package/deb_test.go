@@ -63,6 +63,7 @@ func served(m *machine) {
 	m.wants("ps -o user= -p "+pid, "goaoe")
 	m.wants("grep -h Cap /proc/"+pid+"/status", "CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapAmb:\t0000000000002000") // CAP_NET_RAW is bit 13
 	m.wants("ls /var/lib/goaoe", "e0.1")
+	m.wants("stat -c '%a %U:%G' /run/goaoe/control.sock", "660 goaoe:goaoe")
 	if out := m.run("journalctl -u goaoe --no-pager"); !strings.Contains(out, "goaoe: ready") || strings.Contains(out, "level=ERROR") || strings.Contains(out, "level=WARN") {
 		m.t.Errorf("the log:\n%s", out)
 	}
@@ -114,7 +115,8 @@ func instance(m *machine) {
 		"/usr/share/doc/goaoe/examples/e0.1.conf >/etc/goaoe/exports/e1.0.conf")
 	m.run("systemctl enable --now goaoe-export@e1.0")
 	m.wants("goaoe discover -i i0", "e0.1", "e0.2", "e1.0")
-	m.wants("ps -o user=,args= -p "+m.property("goaoe-export@e1.0", "MainPID"), "goaoe ", "--queue-length 32 e1.0=/srv/one.img")
+	m.wants("ps -ww -o user=,args= -p "+m.property("goaoe-export@e1.0", "MainPID"), "goaoe ", "--queue-length 32 e1.0=/srv/one.img")
+	m.wants("stat -c '%a %U:%G' /run/goaoe-export/e1.0/control.sock", "660 goaoe:goaoe")
 }
 
 // upgraded: the new program serves within seconds, the edited file is kept, whatever ran before runs again, and nothing else.
@@ -217,6 +219,29 @@ func TestRPM(t *testing.T) {
 	if got := script(t, nil, rpm, "-qp", "--qf", "%{NAME} %{VERSION} %{RELEASE} %{ARCH} %{LICENSE}", file); got != "goaoe 1.0 1 x86_64 Apache-2.0" {
 		t.Errorf("tags: %q", got)
 	}
+
+	need.Root(t)
+	m := boot(t)
+	m.copyIn(file, "/tmp/goaoe.rpm")
+	m.run("rpm -i --nodeps /tmp/goaoe.rpm") // on a Debian without the database of packages that it depends on
+	m.wants("goaoe version", "1.0")
+	m.wants("getent passwd goaoe", "/var/lib/goaoe")
+	m.wants("stat -c '%a %U:%G' /etc/goaoe/goaoe.toml /etc/goaoe/conf.d", "640 root:goaoe", "750 goaoe:goaoe")
+	configure(m)
+	m.wants("goaoe discover -i i0", "e0.1")
+	m.copyIn(pack(t, "rpm", "1.1"), "/tmp/goaoe-1.1.rpm")
+	pid := m.property("goaoe", "MainPID")
+	m.run("rpm -U --nodeps /tmp/goaoe-1.1.rpm")
+	m.wants("goaoe version", "1.1")
+	m.eventually("goaoe discover -i i0", "e0.1")
+	if now := m.property("goaoe", "MainPID"); now == pid || now == "0" {
+		t.Errorf("the process was %s and is %s after the upgrade", pid, now)
+	}
+	m.run("rpm -e goaoe")
+	if out, code := m.try("pgrep -x goaoe"); code == 0 {
+		t.Errorf("it still runs: %s", out)
+	}
+	m.run("ls /etc/goaoe/goaoe.toml.rpmsave") // the edited file is kept
 	for _, s := range []string{"postinstall", "preremove", "postremove"} {
 		script(t, nil, "sh", "-n", "dist/rpm/"+s)
 	}
