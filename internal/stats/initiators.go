@@ -44,6 +44,8 @@ type Initiators struct {
 	keys    [maxEntries]uint64 // of the entries, for the lane: mac << 16 | shelf
 	entries [maxEntries]Initiator
 	others  Initiator
+	order   [maxEntries]uint16 // the entries in use, so that readers need not look at all; one that is in it stays
+	used    atomic.Int32       // how many
 }
 
 // NewInitiators makes an empty table. Its memory of half a megabyte is used as it fills.
@@ -91,6 +93,7 @@ func (t *Initiators) add(a, b int, key uint64, addr uint32, now int64) *Initiato
 		}
 	}
 	e := &t.entries[i]
+	fresh := t.keys[i] == 0
 	e.gen.Add(1)
 	for _, c := range e.counters() {
 		c.reset(0)
@@ -100,6 +103,11 @@ func (t *Initiators) add(a, b int, key uint64, addr uint32, now int64) *Initiato
 	e.first.Store(now)
 	t.keys[i] = key
 	e.gen.Add(1)
+	if fresh {
+		n := t.used.Load()
+		t.order[n] = uint16(i)
+		t.used.Store(n + 1)
+	}
 	return e
 }
 
@@ -123,11 +131,8 @@ func (t *Initiators) look(set int) (free, used, oldest int) {
 // Snapshots calls fn for each entry that is in use, and last for the one of all others, with mac 0, if there were any. iface is the
 // entry's Iface.
 func (t *Initiators) Snapshots(fn func(mac uint64, addr uint32, iface uint64, s InitiatorSnapshot)) {
-	for i := range t.entries {
+	for _, i := range t.order[:t.used.Load()] {
 		e := &t.entries[i]
-		if e.mac.Load() == 0 {
-			continue
-		}
 		for range 3 { // it changes hands once in ten minutes at most
 			gen := e.gen.Load()
 			mac, addr, iface, s := e.mac.Load(), e.addr.Load(), e.Iface.Load(), e.snapshot()
