@@ -15,8 +15,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
+
+	"golang.org/x/net/netutil"
 
 	"goaoe/aoe"
 )
@@ -230,7 +231,7 @@ func Serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
 		WriteTimeout: replyPatience, IdleTimeout: idlePatience, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(limited(l)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(netutil.LimitListener(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			log.Error("control: " + err.Error())
 		}
 	}()
@@ -246,40 +247,6 @@ func (s *Server) Close() error {
 		err = s.http.Close()
 	}
 	<-s.done
-	return err
-}
-
-// limitedListener bounds the number of connections.
-type limitedListener struct {
-	net.Listener
-	free chan struct{}
-}
-
-func limited(l net.Listener) net.Listener {
-	return &limitedListener{l, make(chan struct{}, maxConns)}
-}
-
-// Accept implements net.Listener: it waits for a place first.
-func (l *limitedListener) Accept() (net.Conn, error) {
-	l.free <- struct{}{}
-	c, err := l.Listener.Accept()
-	if err != nil {
-		<-l.free
-		return nil, err
-	}
-	return &limitedConn{Conn: c, l: l}, nil
-}
-
-type limitedConn struct {
-	net.Conn
-	l    *limitedListener
-	once sync.Once
-}
-
-// Close implements net.Conn and gives the place back, once.
-func (c *limitedConn) Close() error {
-	err := c.Conn.Close()
-	c.once.Do(func() { <-c.l.free })
 	return err
 }
 
