@@ -232,6 +232,10 @@ func (d *decoder) hosts(n *node) {
 
 // key holds one key against the table.
 func (d *decoder) key(n *node, s *section) {
+	if n.wrong {
+		s.bad[n.name] = true
+		return
+	}
 	key := keyIndex[keyID{s.kind, n.name}]
 	if key == nil {
 		var names []string

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"goaoe/aoe"
 )
 
 // ForeignOption is one option of another target's configuration file. The readers of foreign files recognise exactly what is in
@@ -43,6 +45,7 @@ type Draft struct {
 	broken bool
 	head   []string
 	tail   []string
+	nobody string // see Nobody
 }
 
 // Part is one section of a Draft.
@@ -157,6 +160,11 @@ func (p *Part) List(key string, items []Item, s Source) {
 	p.add(n, s)
 }
 
+// Wrong says that the reader has noted what is wrong with a key, or that it is missing, so that nobody complains again.
+func (p *Part) Wrong(key string, s Source) {
+	p.add(&node{kind: kindOther, name: key, wrong: true}, s)
+}
+
 // add puts a value into the section, in the place of an earlier one of that key.
 func (p *Part) add(n *node, s Source) {
 	n.pos = s.Pos
@@ -211,6 +219,29 @@ func SplitHead(lines []string) (head, rest []string) {
 		}
 	}
 	return nil, lines
+}
+
+// Nobody returns the name of an access list that is empty, making it when it is not there yet. Lists of the file must be there before.
+func (d *Draft) Nobody() string {
+	if d.nobody != "" {
+		return d.nobody
+	}
+	d.nobody = "nobody"
+	if list := d.root.child("access-list"); list != nil {
+		for list.child(d.nobody) != nil {
+			d.nobody += "-else"
+		}
+	}
+	d.Named("access-list", d.nobody, Position{File: d.file}, "").String("policy", "reject", Source{Pos: Position{File: d.file}})
+	return d.nobody
+}
+
+// CannotSend says why no initiator can have an Ethernet address; empty when one can.
+func CannotSend(m aoe.MAC) string {
+	if err := checkMember(m); err != nil {
+		return err.Error()
+	}
+	return ""
 }
 
 // Nearest returns the candidate that s was probably meant to be, or "" when none is close.

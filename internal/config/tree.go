@@ -42,6 +42,7 @@ type node struct {
 	before  []string
 	after   string
 	pending []string
+	wrong   bool // of drafts: the reader has said what is wrong with it
 }
 
 // child returns the value of key, or nil.

@@ -132,6 +132,6 @@ func Convert(path string, format Format, sysroot string) (*Conversion, error) {
 
 // head is the beginning of a converted file.
 func head(path string, format Format) string {
-	return fmt.Sprintf("# Made by goaoe convert of %s, %s. goaoe check says what is wrong with it;\n# all settings: goaoe init --all\n",
+	return fmt.Sprintf("# Made by goaoe convert of %s, %s. goaoe check says what is wrong with it;\n# all settings: goaoe init --all\n\n",
 		strings.ToValidUTF8(filepath.Base(path), "?"), format.Describe())
 }

@@ -35,8 +35,8 @@ func (r *reader) accessLists() {
 			p.Comment(g.comments...)
 		}
 		_, items, ok := r.list(g, e.key)
-		members := r.members(g, e, items, i)
-		r.acls[e.key].empty = ok && len(members) == 0
+		members, silent := r.members(g, e, items, i)
+		r.acls[e.key].empty = ok && len(members)+silent == 0
 		if len(members) > 0 {
 			p.List("members", members, source(g, e))
 		} else {
@@ -45,11 +45,18 @@ func (r *reader) accessLists() {
 	}
 }
 
-// members resolves what goaoe would read otherwise than ggaoed. before is the number of lists that can be named.
-func (r *reader) members(g *group, e *entry, items []config.Item, before int) (out []config.Item) {
+// members resolves what goaoe would read otherwise than ggaoed. before is the number of lists that can be named; silent is how many of the
+// elements are addresses that nobody can have: for ggaoed a list of them is no empty one.
+func (r *reader) members(g *group, e *entry, items []config.Item, before int) (out []config.Item, silent int) {
 	for _, it := range items {
 		a := r.acls[it.Text]
-		if _, err := aoe.ParseMAC(it.Text); err == nil || a == nil {
+		mac, err := aoe.ParseMAC(it.Text)
+		if err == nil && config.CannotSend(mac) != "" {
+			r.note(config.Warning, g, e, config.CannotSend(mac), "remove it")
+			silent++
+			continue
+		}
+		if err == nil || a == nil {
 			out = append(out, it)
 			continue
 		}
@@ -63,16 +70,16 @@ func (r *reader) members(g *group, e *entry, items []config.Item, before int) (o
 		}
 		// not defined yet: ggaoed looks for a host
 		ethers, _ := config.ReadEthers(filepath.Join("/", r.sysroot, ethersFile))
-		mac, ok := ethers[it.Text]
+		host, ok := ethers[it.Text]
 		if !ok {
 			r.note(config.Error, g, e, fmt.Sprintf("the list %q is defined further down, and %s has no host of that name", it.Text, ethersFile),
 				"ggaoed knows the lists above only: move it up")
 			continue
 		}
-		r.note(config.Warning, g, e, fmt.Sprintf("%q is the host %s of %s here, not the list, which is defined further down", it.Text, mac, ethersFile), "")
-		out = append(out, config.Item{Text: mac.String(), Pos: it.Pos})
+		r.note(config.Warning, g, e, fmt.Sprintf("%q is the host %s of %s here, not the list, which is defined further down", it.Text, host, ethersFile), "")
+		out = append(out, config.Item{Text: host.String(), Pos: it.Pos})
 	}
-	return out
+	return out, silent
 }
 
 // access reads accept and deny of a device. A list that comes to nobody is no list at all, in ggaoed.
@@ -82,7 +89,11 @@ func (r *reader) access(p *config.Part, g *group) {
 		if !ok {
 			continue
 		}
-		if members := r.members(g, e, items, len(r.acls)); len(members) > 0 {
+		members, silent := r.members(g, e, items, len(r.acls))
+		if len(members) == 0 && silent > 0 {
+			members = []config.Item{{Text: r.d.Nobody(), Pos: e.valuePos}}
+		}
+		if len(members) > 0 {
 			p.List(key, members, source(g, e))
 			continue
 		}

@@ -125,10 +125,12 @@ func (r *reader) interfaceGroup(g *group) {
 // notInterface tells why a group without shelf cannot be about an interface either; empty when it can.
 func (r *reader) notInterface(g *group) (why, hint string) {
 	for _, e := range g.entries {
-		if config.Nearest(e.key, []string{"shelf"}) != "" {
-			return fmt.Sprintf("has no shelf, so that ggaoed takes it for a network interface and exports nothing; %q at line %d is no option", e.key, e.pos.Line),
-				"did you mean shelf?"
+		if config.Nearest(e.key, []string{"shelf"}) != "" && option(kindDevice, e.key) == nil {
+			return "has no shelf, so that ggaoed takes it for a network interface and exports nothing",
+				fmt.Sprintf("did you mean shelf where line %d says %s?", e.pos.Line, e.key)
 		}
+	}
+	for _, e := range g.entries {
 		if o := option(kindDevice, e.key); o != nil && option(kindInterface, e.key) == nil {
 			return "has no shelf, so that ggaoed takes it for a network interface and exports nothing", "add shelf = NUMBER to export it, or remove the group"
 		}

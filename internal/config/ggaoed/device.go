@@ -16,18 +16,27 @@ func (r *reader) device(g *group) {
 	p := r.d.Add("export", g.pos, name)
 	p.Comment(g.comments...)
 	for _, key := range []string{"shelf", "slot"} {
-		if e, n, ok := r.number(g, key); ok {
+		e, n, ok := r.number(g, key)
+		switch {
+		case ok:
 			p.Int(key, n, source(g, e))
-		} else if e == nil {
-			r.d.Problem(config.Problem{Severity: config.Error, Position: g.pos, Key: name, Message: key + " is missing", Hint: "add " + key + " = NUMBER"})
+			continue
+		case e == nil:
+			r.missing(g, key+" is missing", "add "+key+" = NUMBER")
 		}
+		p.Wrong(key, config.Source{Pos: g.pos})
 	}
 	r.what(p, g)
 	if config.UsableName(g.name) {
 		p.String("name", g.name, config.Source{Pos: g.pos, Label: name})
 	}
 	if s := serial(g.name); s != "" {
-		p.String("serial", s, config.Source{Pos: g.pos, Label: name, Comments: []string{"ggaoed's serial number is the name of the group: initiators know the disk by it."}})
+		src := config.Source{Pos: g.pos, Label: name}
+		if !r.serial {
+			src.Comments = []string{"ggaoed's serial number is the name of the group: initiators know the disk by it."}
+		}
+		r.serial = true
+		p.String("serial", s, src)
 	}
 	r.where(p, g)
 	r.queueLength(p, g)
@@ -52,12 +61,14 @@ func serial(name string) string {
 func (r *reader) what(p *config.Part, g *group) {
 	path, file, isPath := r.text(g, "path")
 	uuid, id, isUUID := r.text(g, "uuid")
+	if path != nil == (uuid != nil) || path != nil && (!isPath || file == "") || uuid != nil && !isUUID {
+		p.Wrong("source", config.Source{Pos: g.pos})
+	}
 	switch {
 	case path != nil && uuid != nil:
 		r.note(config.Error, g, uuid, fmt.Sprintf("the device has a path at line %d already", path.pos.Line), "give path or uuid")
 	case path == nil && uuid == nil:
-		r.d.Problem(config.Problem{Severity: config.Error, Position: g.pos, Key: "[" + g.name + "]", Message: "path or uuid is missing",
-			Hint: "say what to export: path = /dev/sdb"})
+		r.missing(g, "path or uuid is missing", "say what to export: path = /dev/sdb")
 	case isPath && file == "":
 		r.note(config.Error, g, path, "names nothing", "say what to export: path = /dev/sdb")
 	case isPath:

@@ -114,7 +114,7 @@ func (p *parser) header(pos config.Position, text string) {
 		p.current = &group{name: name, pos: pos}
 		p.out.groups = append(p.out.groups, p.current)
 	}
-	p.current.comments = append(p.current.comments, trimBlank(p.pending)...)
+	p.current.comments = append(p.current.comments, p.pending...)
 	p.pending = nil
 }
 

@@ -21,6 +21,8 @@ type reader struct {
 	sysroot string
 	warned  map[string]bool // options without an equivalent that were named already
 	acls    map[string]*aclState
+	broken  bool          // part of the file could not be read
+	serial  bool          // a serial number was explained
 	allowed []config.Item // interfaces of [defaults]; nil: all
 }
 
@@ -29,13 +31,16 @@ func Read(file string, data []byte, sysroot string) *config.Draft {
 	r := &reader{d: config.NewDraft(file), file: file, sysroot: sysroot, warned: map[string]bool{}, acls: map[string]*aclState{}}
 	var broken bool
 	if r.kf, broken = parseKeyFile(file, data, r.d.Problem); broken {
+		r.broken = true
 		r.d.Broken()
 	}
-	if len(r.kf.groups) > 0 {
-		first := r.kf.groups[0]
-		var head []string
-		head, first.comments = config.SplitHead(first.comments)
-		r.d.Head(head...)
+	for i, g := range r.kf.groups {
+		if i == 0 {
+			var head []string
+			head, g.comments = config.SplitHead(g.comments)
+			r.d.Head(trimBlank(head)...)
+		}
+		g.comments = trimBlank(g.comments)
 	}
 	r.defaults()
 	r.accessLists()
@@ -81,6 +86,13 @@ func source(g *group, e *entry) config.Source {
 // note notes a problem with an entry.
 func (r *reader) note(sev config.Severity, g *group, e *entry, msg, hint string) {
 	r.d.Problem(config.Problem{Severity: sev, Position: e.pos, Key: label(g, e), Value: e.value, Message: msg, Hint: hint})
+}
+
+// missing notes that a group lacks something; not in a file of which part could not be read, where it may have been.
+func (r *reader) missing(g *group, msg, hint string) {
+	if !r.broken {
+		r.d.Problem(config.Problem{Severity: config.Error, Position: g.pos, Key: "[" + g.name + "]", Message: msg, Hint: hint})
+	}
 }
 
 // take returns the entry of a key that the reader knows, or nil.
@@ -175,11 +187,22 @@ func (r *reader) rest(p *config.Part, g *group, kind string) {
 			continue // of a group that is given up
 		}
 		hint := "ggaoed passes over it in silence"
-		if n := config.Nearest(e.key, names(kind)); n != "" {
-			hint += fmt.Sprintf("; did you mean %s?", n)
-		} else if in := elsewhere(e.key, kind); in != "" {
+		var all []string
+		for _, o := range Options {
+			all = append(all, o.Name)
+		}
+		near := config.Nearest(e.key, names(kind))
+		if near == "" {
+			near = config.Nearest(e.key, all)
+		}
+		switch in := elsewhere(near, kind); {
+		case in != "" && near == e.key:
 			hint += "; it belongs into " + in
-		} else {
+		case in != "":
+			hint += fmt.Sprintf("; did you mean %s? It belongs into %s", near, in)
+		case near != "":
+			hint += fmt.Sprintf("; did you mean %s?", near)
+		default:
 			hint += "; the options are " + strings.Join(names(kind), ", ")
 		}
 		r.note(config.Warning, g, e, "there is no such option in this group", hint)
@@ -194,7 +217,7 @@ func (r *reader) instead(p *config.Part, g *group, e *entry, why string) {
 		r.warned[e.key] = true
 		msg := "has no equivalent in goaoe"
 		if n := r.count(e.key); n > 1 {
-			msg += fmt.Sprintf(" (here and in %d more)", n-1)
+			msg += fmt.Sprintf(" (here and in %d more groups)", n-1)
 		}
 		r.note(config.Warning, g, e, msg, why)
 	}
@@ -204,7 +227,7 @@ func (r *reader) instead(p *config.Part, g *group, e *entry, why string) {
 // count tells in how many groups an option stands.
 func (r *reader) count(key string) (n int) {
 	for _, g := range r.kf.groups {
-		if g.name != kindACLs && g.get(key) != nil {
+		if kind := r.kindOf(g); kind != kindACLs && g.get(key) != nil && option(kind, key) != nil {
 			n++
 		}
 	}
@@ -220,8 +243,11 @@ func remark(p *config.Part, e *entry, why string) {
 	p.Remark(e.key + " = " + e.value + "  (" + why + ")")
 }
 
-// elsewhere tells which groups know an option.
+// elsewhere tells which groups know an option that this kind of groups does not know.
 func elsewhere(key, kind string) string {
+	if option(kind, key) != nil {
+		return ""
+	}
 	for _, o := range Options {
 		if o.Name == key && o.Section != kind {
 			return map[string]string{kindDefaults: "[defaults]", kindInterface: "the group of an interface", kindDevice: "the group of a device"}[o.Section]

@@ -20,7 +20,7 @@ func (r *reader) accessLists(blocks []*block) {
 		}
 		name := b.set["name"]
 		if name == nil {
-			r.problem(config.Error, b.st.name.pos, b.label, "", "name is missing", "devices name it by that")
+			r.missing(b, "name is missing", "devices name it by that")
 			continue
 		}
 		if r.lists[name.value.text] != "" {
@@ -84,6 +84,10 @@ func (r *reader) rows(p *config.Part, b *block) (rejects bool) {
 		mac, err := aoe.ParseMAC(s.value.text)
 		if err != nil {
 			r.note(config.Error, b, s, err.Error(), "e.g. "+s.name.text+` = "00:16:3E:2F:E1:17";`)
+			continue
+		}
+		if why := config.CannotSend(mac); why != "" {
+			r.note(config.Warning, b, s, why, "remove the row")
 			continue
 		}
 		rejects = rejects || verb == "reject"

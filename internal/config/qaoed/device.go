@@ -33,7 +33,7 @@ func (r *reader) interfaces(blocks []*block) {
 		}
 		name := b.set["interface"]
 		if name == nil {
-			r.problem(config.Error, b.st.name.pos, b.label, "", "interface is missing", "say which one this is about: interface = eth0;")
+			r.missing(b, "interface is missing", "say which one this is about: interface = eth0;")
 			continue
 		}
 		if at := seen[name.value.text]; at > 0 {
@@ -185,7 +185,7 @@ func (r *reader) address(d *device) {
 		}
 	}
 	if d.iface == "" {
-		r.problem(config.Error, d.st.name.pos, d.label, "", "interface is missing", "add interface = eth0; to the device, or to default { }")
+		r.missing(d.block, "interface is missing", "add interface = eth0; to the device, or to default { }")
 	}
 }
 
@@ -276,7 +276,10 @@ func (r *reader) export(d *device) {
 	b := d.block
 	p := r.d.Add("export", b.st.name.pos, b.label)
 	p.Comment(b.comment()...)
-	if s := b.set["shelf"]; s != nil && d.ok {
+	if !d.ok {
+		p.Wrong("shelf", config.Source{Pos: b.st.name.pos})
+		p.Wrong("slot", config.Source{Pos: b.st.name.pos})
+	} else if s := b.set["shelf"]; s != nil {
 		p.Int("shelf", d.shelf, source(b, s))
 	}
 	switch s := b.set["slot"]; {
@@ -288,8 +291,8 @@ func (r *reader) export(d *device) {
 	if s := b.set["target"]; s != nil {
 		p.String("source", s.value.text, source(b, s))
 	} else {
-		r.problem(config.Error, b.st.name.pos, b.label, "", "target is missing", "say what to export: target = /dev/sdb;")
-		p.String("source", "mem:512", config.Source{Pos: b.st.name.pos}) // no second complaint
+		r.missing(b, "target is missing", "say what to export: target = /dev/sdb;")
+		p.Wrong("source", config.Source{Pos: b.st.name.pos})
 	}
 	r.paths(p, d)
 	r.switches(p, b)
@@ -300,6 +303,10 @@ func (r *reader) export(d *device) {
 
 // paths writes the interfaces of a device and of its further paths.
 func (r *reader) paths(p *config.Part, d *device) {
+	if d.iface == "" {
+		p.Wrong("interfaces", config.Source{Pos: d.st.name.pos})
+		return
+	}
 	own := d.set["interface"]
 	if own == nil && len(d.others) == 0 {
 		return // that of default, or none

@@ -22,7 +22,7 @@ func (r *reader) logging(blocks []*block) {
 		}
 		name := b.set["name"]
 		if name == nil {
-			r.problem(config.Error, b.st.name.pos, b.label, "", "name is missing", `add name = "disks";`)
+			r.missing(b, "name is missing", `add name = "disks";`)
 			continue
 		}
 		if r.logs[name.value.text] != "" {
@@ -62,7 +62,8 @@ func (r *reader) logTarget(b *block, name *statement, ours string) {
 	if s := b.set["filename"]; s != nil {
 		p.String("file", s.value.text, source(b, s))
 	} else if kind == "file" {
-		r.problem(config.Error, b.st.name.pos, b.label, "", "filename is missing", `type = file needs filename = "/var/log/qaoed.log";`)
+		r.missing(b, "filename is missing", `type = file needs filename = "/var/log/qaoed.log";`)
+		p.Wrong(key, src)
 	}
 	if s := b.set["syslog-facility"]; s != nil {
 		facility, ok := strings.CutPrefix(strings.ToLower(s.value.text), "log_")

@@ -23,6 +23,7 @@ type reader struct {
 	sysroot string
 	warned  map[string]bool
 	files   int               // included so far
+	broken  bool              // part of a file could not be read
 	lists   map[string]string // access lists: qaoed's name to ours
 	logs    map[string]string // log targets: qaoed's name to ours
 	top     []statement
@@ -45,8 +46,8 @@ func Read(file string, data []byte, sysroot string) *config.Draft {
 	r.top = r.load(file, data, 0)
 	if len(r.top) > 0 {
 		var head []string
-		head, r.top[0].comments = config.SplitHead(trimBlank(r.top[0].comments))
-		r.d.Head(head...)
+		head, r.top[0].comments = config.SplitHead(r.top[0].comments)
+		r.d.Head(trimBlank(head)...)
 	}
 	blocks := r.blocks()
 	r.logging(blocks)
@@ -69,6 +70,7 @@ func (r *reader) load(file string, data []byte, depth int) []statement {
 	tokens, bad := lex(file, data, r.d.Problem)
 	out, tail, broken := parse(tokens, r.d.Problem)
 	if bad || broken {
+		r.broken = true
 		r.d.Broken()
 	}
 	r.d.Tail(trimBlank(tail)...)
@@ -128,6 +130,13 @@ func readSmall(name string) ([]byte, error) {
 // problem notes a problem.
 func (r *reader) problem(sev config.Severity, pos config.Position, key, value, msg, hint string) {
 	r.d.Problem(config.Problem{Severity: sev, Position: pos, Key: key, Value: value, Message: msg, Hint: hint})
+}
+
+// missing notes that a section lacks something; not in a file of which part could not be read, where it may have been.
+func (r *reader) missing(b *block, msg, hint string) {
+	if !r.broken {
+		r.problem(config.Error, b.st.name.pos, b.label, "", msg, hint)
+	}
 }
 
 // note notes a problem with a statement of a section.

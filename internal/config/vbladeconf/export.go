@@ -34,6 +34,7 @@ func (r *reader) export(in *instance) {
 		n, err := strconv.ParseInt(a.value, 10, 64)
 		if err != nil {
 			r.note(config.Error, a, fmt.Sprintf("%q is not a number", a.value), "vblade takes what is none for 0")
+			p.Wrong(name, source(a))
 			continue
 		}
 		p.Int(name, n, source(a))
@@ -147,11 +148,16 @@ func (r *reader) valued(p *config.Part, flag byte, value string, a assignment, s
 				r.note(config.Error, a, "-m: "+err.Error(), "")
 				continue
 			}
+			if why := config.CannotSend(mac); why != "" {
+				r.note(config.Warning, a, "-m: "+why, "remove it")
+				continue
+			}
 			items = append(items, config.Item{Text: mac.String(), Pos: a.at})
 		}
-		if len(items) > 0 {
-			p.List("accept", items, s)
+		if len(items) == 0 { // of addresses that nobody has, or wrong
+			items = []config.Item{{Text: r.d.Nobody(), Pos: a.at}}
 		}
+		p.List("accept", items, s)
 		return
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
