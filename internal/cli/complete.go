@@ -96,17 +96,38 @@ func completeSet(env *Env) cobra.CompletionFunc {
 		if len(given) == 0 {
 			return exportsFor(env, cmd), noFiles
 		}
-		var out []string
-		for _, k := range config.Keys {
-			if k.Section == "export" && !slices.ContainsFunc(given, func(g string) bool { return strings.HasPrefix(g, k.Name+"=") }) {
-				out = append(out, k.Name+"=\t"+firstSentence(k.Help))
-			}
-		}
+		out := settingNames(given, "=")
 		if len(given) == 1 || !strings.Contains(given[len(given)-1], "=") {
 			out = append(out, without(exportsFor(env, cmd), given)...)
 		}
 		return out, noFilesMore
 	}
+}
+
+// settingNames returns the keys of an export that are not given yet, with their help, and what follows a key.
+func settingNames(given []string, then string) []string {
+	var out []string
+	for _, k := range config.Keys {
+		if k.Section == "export" && !slices.ContainsFunc(given, func(g string) bool { return strings.HasPrefix(g, k.Name+"=") }) {
+			out = append(out, k.Name+then+"\t"+firstSentence(k.Help))
+		}
+	}
+	return out
+}
+
+// completeSetting completes one KEY=VALUE.
+func completeSetting(env *Env) cobra.CompletionFunc {
+	return func(_ *cobra.Command, _ []string, word string) ([]string, cobra.ShellCompDirective) {
+		if name, _, value := strings.Cut(word, "="); value {
+			return settingValues(env, name), noFiles
+		}
+		return settingNames(nil, "="), noFilesMore
+	}
+}
+
+// completeKeys completes the key of a setting.
+func completeKeys(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return settingNames(nil, ""), noFiles
 }
 
 // settingValues completes the value of an export's setting, as "KEY=VALUE".

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -128,8 +129,31 @@ func printResults(env *Env, f *remoteFlags, reply *control.ChangeReply, done str
 	return Exit(code)
 }
 
-// newTable makes a table for people. Columns are separated by tabs; Flush prints it.
-func newTable(w io.Writer) *tabwriter.Writer { return tabwriter.NewWriter(w, 0, 8, 2, ' ', 0) }
+// newTable makes a table for people. Columns are separated by tabs; Flush prints it, without blanks at the ends of lines.
+func newTable(w io.Writer) *tabwriter.Writer {
+	return tabwriter.NewWriter(&trimmer{w: w}, 0, 8, 2, ' ', 0)
+}
+
+// trimmer passes lines on without the blanks at their ends.
+type trimmer struct {
+	w    io.Writer
+	line []byte // the one that has no end yet
+}
+
+// Write implements io.Writer.
+func (t *trimmer) Write(p []byte) (int, error) {
+	t.line = append(t.line, p...)
+	end := bytes.LastIndexByte(t.line, '\n') + 1
+	var out []byte
+	for l := range bytes.Lines(t.line[:end]) {
+		out = append(append(out, bytes.TrimRight(l, " \n")...), '\n')
+	}
+	t.line = append([]byte(nil), t.line[end:]...)
+	if _, err := t.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
 
 // slowAfter is when a person before a terminal is told what is waited for.
 const slowAfter = 700 * time.Millisecond

@@ -16,10 +16,11 @@ import (
 
 // Groups of commands in the help.
 const (
-	groupServe  = "serve"
-	groupConfig = "config"
-	groupTools  = "tools"
-	groupWatch  = "watch"
+	groupServe   = "serve"
+	groupControl = "control"
+	groupConfig  = "config"
+	groupTools   = "tools"
+	groupWatch   = "watch"
 )
 
 // Env is what a command has of its surroundings. Commands use it in place of the os package, so that tests can run them.
@@ -36,20 +37,31 @@ type Env struct {
 // commands lists all commands.
 func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
+		newAddCmd,
+		newAnnounceCmd,
 		newCheckCmd,
+		newClearCmd,
 		newCompletionCmd,
 		newConvertCmd,
+		newDiffCmd,
 		newDiscoverCmd,
 		newDoctorCmd,
 		newDemoCmd,
 		newExportCmd,
 		newInitCmd,
+		newInterfacesCmd,
 		newLinksCmd,
+		newLsCmd,
 		newManCmd,
 		newMetricsCmd,
 		newMonitorCmd,
+		newReloadCmd,
+		newRmCmd,
 		newServeCmd,
+		newSetCmd,
+		newShowCmd,
 		newStatsCmd,
+		newStatusCmd,
 		newTopCmd,
 		newTraceCmd,
 		newVersionCmd,
@@ -62,6 +74,8 @@ The usual initiator is the aoe driver of the Linux kernel, which shows what is s
 const rootExample = `  goaoe demo                             see it at work, without hardware
   goaoe export 0 1 eth0 /dev/sdb         one export, as with vblade
   goaoe serve -i eth0 e0.1=/dev/sdb      several, or what the file says
+  goaoe add 1.0 /dev/sdc                 one more, while it runs
+  goaoe ls                               what is served, and to whom
   goaoe init > /etc/goaoe/goaoe.toml     a configuration to begin with
   goaoe check                            what is wrong with it`
 
@@ -91,6 +105,10 @@ func NewRoot(env *Env) *cobra.Command {
 		if len(args) > 0 {
 			return unknownCommand(cmd, args[0])
 		}
+		if ok, err := glance(env); ok {
+			fmt.Fprintln(env.Stdout, "\ngoaoe --help lists the commands.")
+			return err
+		}
 		return cmd.Help()
 	}
 	root.SetOut(env.Stdout)
@@ -100,6 +118,7 @@ func NewRoot(env *Env) *cobra.Command {
 	})
 	root.AddGroup(
 		&cobra.Group{ID: groupServe, Title: "Serving:"},
+		&cobra.Group{ID: groupControl, Title: "Controlling the running daemon:"},
 		&cobra.Group{ID: groupConfig, Title: "Configuration:"},
 		&cobra.Group{ID: groupWatch, Title: "Watching:"},
 		&cobra.Group{ID: groupTools, Title: "Tools:"},
