@@ -138,6 +138,9 @@ func (p *process) run() error {
 	o.Socket = control.path()
 	o.Ready = func(s daemon.Status) {
 		defer away.ready()
+		if away != nil {
+			return // the parent ends without an error: that says it
+		}
 		if p.ready != nil {
 			p.ready(p.env.Stderr, s)
 			return

@@ -110,7 +110,7 @@ func runServe(env *Env, cmd *cobra.Command, f *serveFlags, list []string) error 
 		return Usagef("no interface is named").WithHint("e.g. goaoe serve -i eth1 " + strings.Join(list, " "))
 	}
 	parse := func(files config.Files) (*config.Config, config.Problems) {
-		cfg, problems := foreign.Parse(files.Main.Name, files.Main.Data, format, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns,
+		cfg, problems := foreign.Parse(files.Main.Name, files.Main.Data, format, config.Options{Sysroot: env.Sysroot, Idle: f.idle, DropIns: files.DropIns,
 			Args: config.Args{Interfaces: f.interfaces, Exports: list, Settings: settings}})
 		f.process.apply(cmd.Flags(), cfg)
 		return cfg, problems

@@ -186,7 +186,7 @@ func (b *builder) unused() {
 		}
 	}
 	b.unusedLogTargets()
-	if len(b.doc.exports) == 0 {
+	if len(b.doc.exports) == 0 && !b.opt.Idle {
 		b.ps.add(Problem{Severity: Warning, Position: Position{File: b.cfg.File}, Message: "there is nothing to export",
 			Hint: "add an [[export]] section, or an argument such as e0.1=/dev/sda5"})
 	}

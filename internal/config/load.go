@@ -13,6 +13,7 @@ import (
 type Options struct {
 	Sysroot string // put before the path of the ethers file; empty: the machine's own
 	Args    Args   // of the command line
+	Idle    bool   // nothing to export is as it should be
 	DropIns []File // further files, whose exports and changes are added; see ReadFiles
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -29,6 +30,8 @@ type Socket struct {
 	net.Listener
 	path string
 	lock *os.File
+	once sync.Once
+	err  error // of Close
 }
 
 // maxSocketPath is the longest path of a Unix socket in bytes.
@@ -91,17 +94,16 @@ func Listen(o SocketOptions) (_ *Socket, err error) {
 // Path returns where the socket is.
 func (s *Socket) Path() string { return s.path }
 
-// Close removes the socket. The lock's file stays: removing it would let two processes have one each.
+// Close removes the socket. It may be called again. The lock's file stays: removing it would let two processes have one each.
 func (s *Socket) Close() error {
-	err := os.Remove(s.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	cerr := s.Listener.Close()
-	if errors.Is(cerr, net.ErrClosed) {
-		cerr = nil
-	}
-	return errors.Join(err, cerr, s.lock.Close())
+	s.once.Do(func() {
+		err := os.Remove(s.path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+		s.err = errors.Join(err, s.Listener.Close(), s.lock.Close())
+	})
+	return s.err
 }
 
 // groupID returns the number of a group.
