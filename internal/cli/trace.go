@@ -25,7 +25,7 @@ initiator, > for requests and < for replies, export, command, tag, and how a rep
 none. It goes on until it is interrupted, or for -c frames. The daemon does not wait for it: frames that come too fast for the
 trace are counted ("missed").
 
-Several exports and addresses of initiators (MAC) may be named: a frame is shown when it concerns one of these exports and one of these
+Several exports (by address, name or glob) and addresses of initiators (MAC) may be named: a frame is shown when it concerns one of these exports and one of these
 initiators. Commands are ata, config, mask, reserve, or kinds of ATA commands: read, write, flush, identify, ...
 
 With -w frames go to a file that Wireshark, tshark and tcpdump read (pcapng; the older pcap when the name ends in .pcap), and
@@ -35,7 +35,8 @@ the disks too.`
 // trace is a run of goaoe trace.
 type trace struct {
 	env        *Env
-	exports    []aoe.Addr
+	patterns   []string // of exports
+	exports    []string // addresses
 	initiators []aoe.MAC
 	commands   []string
 	count      int
@@ -88,15 +89,11 @@ func newTraceCmd(env *Env) *cobra.Command {
 // check reads the arguments.
 func (t *trace) check(args []string) error {
 	for _, a := range args {
-		if addr, err := aoe.ParseAddr(a); err == nil {
-			t.exports = append(t.exports, addr)
-			continue
+		if mac, err := aoe.ParseMAC(a); err == nil {
+			t.initiators = append(t.initiators, mac)
+		} else {
+			t.patterns = append(t.patterns, a)
 		}
-		mac, err := aoe.ParseMAC(a)
-		if err != nil {
-			return Usagef("%q is neither the address of an export nor of an initiator", a).WithHint("e.g. e1.0 or 02:00:00:00:00:01")
-		}
-		t.initiators = append(t.initiators, mac)
 	}
 	words := frames.Words()
 	for _, c := range t.commands {
@@ -117,7 +114,8 @@ func (t *trace) check(args []string) error {
 
 // wants tells whether a frame is to be shown. The daemon has looked already where it can: at one export, initiator and command.
 func (t *trace) wants(f *frames.Frame) bool {
-	if len(t.exports) > 0 && !slices.ContainsFunc(t.exports, func(a aoe.Addr) bool { return a.String() == f.Export || figures.Match(f.Export, a.String()) }) {
+	// The address of a request may have wildcards: it concerns all exports that they mean.
+	if len(t.exports) > 0 && !slices.ContainsFunc(t.exports, func(a string) bool { return figures.Match(f.Export, a) }) {
 		return false
 	}
 	if len(t.initiators) > 0 && !slices.ContainsFunc(t.initiators, func(m aoe.MAC) bool { return m.String() == f.Initiator }) {
@@ -128,8 +126,17 @@ func (t *trace) wants(f *frames.Frame) bool {
 
 func (t *trace) run(ctx context.Context, c *control.Client) error {
 	r := control.TraceRequest{Interface: t.iface, Snap: t.snap}
+	if len(t.patterns) > 0 {
+		list, err := selectExports(ctx, c, t.patterns)
+		if err != nil {
+			return err
+		}
+		for i := range list {
+			t.exports = append(t.exports, list[i].Address)
+		}
+	}
 	if len(t.exports) == 1 {
-		r.Export = t.exports[0].String()
+		r.Export = t.exports[0]
 	}
 	if len(t.initiators) == 1 {
 		r.Initiator = t.initiators[0].String()

@@ -58,9 +58,10 @@ type key struct {
 
 // request is what a reply needs to know of it.
 type request struct {
-	at   time.Time
-	wild bool // several targets may answer
-	what Frame
+	at       time.Time
+	wild     bool // several targets may answer
+	answered bool // one did
+	what     Frame
 }
 
 // Decode puts one frame into words. It keeps nothing of r.
@@ -91,7 +92,7 @@ func (d *Decoder) Decode(r *control.TraceRecord) Frame {
 // remember keeps a request until its reply comes.
 func (d *Decoder) remember(f *Frame, k key, wild bool) {
 	old, seen := d.pending[k]
-	f.Repeat = seen && same(&old.what, f)
+	f.Repeat = seen && !old.answered && same(&old.what, f)
 	if f.Drop != "" {
 		return // no reply will come of it
 	}
@@ -115,7 +116,10 @@ func (d *Decoder) reply(f *Frame, h aoe.Header, frame []byte) {
 	if q, ok := d.pending[k]; ok {
 		ns := f.Time.Sub(q.at).Nanoseconds()
 		f.Latency, f.What, f.Opcode, f.LBA, f.Sectors, f.Detail = &ns, q.what.What, q.what.Opcode, q.what.LBA, q.what.Sectors, q.what.Detail
-		if !q.wild {
+		if q.wild {
+			q.answered = true
+			d.pending[k] = q
+		} else {
 			delete(d.pending, k)
 		}
 	}

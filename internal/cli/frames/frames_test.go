@@ -94,6 +94,8 @@ func TestLines(t *testing.T) {
 		{record(0, false, configFrame(wild, aoe.ConfigRead, "")), "03:04:05.000006 eth1 02:00:00:00:00:01 > e*.* config read tag 00000009"},
 		{record(10, true, configFrame(answer(aoe.CmdConfig, 9), 0, "boot\n")), `03:04:05.000016 eth1 02:00:00:00:00:01 < e1.2 config read "boot\n" buffers 16 sectors 8 tag 00000009 ok 10.0us`},
 		{record(20, true, configFrame(answer(aoe.CmdConfig, 9), 0, "")), `03:04:05.000026 eth1 02:00:00:00:00:01 < e1.2 config read "" buffers 16 sectors 8 tag 00000009 ok 20.0us`},
+		{record(900, false, configFrame(wild, aoe.ConfigRead, "")), "03:04:05.000906 eth1 02:00:00:00:00:01 > e*.* config read tag 00000009"},
+		{record(905, true, configFrame(answer(aoe.CmdConfig, 9), 0, "")), `03:04:05.000911 eth1 02:00:00:00:00:01 < e1.2 config read "" buffers 16 sectors 8 tag 00000009 ok 5.00us`},
 		{record(0, true, configFrame(ad, 0, "")), `03:04:05.000006 eth1 everybody         < e1.2 announcement "" buffers 16 sectors 8 tag 00000000`},
 		{long, `03:04:05.000086 eth1 02:00:00:00:00:01 < e1.2 config "aaaaaaaa"... buffers 16 sectors 8 tag 0000004d ok`},
 		{record(0, false, frame(ask(aoe.CmdMask, 6), append([]byte{0, 1, 0, 2}, append(mac(client, aoe.MaskAdd), mac(target, aoe.MaskDelete)...)...)...)),

@@ -2,6 +2,7 @@ package top
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -221,6 +222,19 @@ func (m *Model) interfaceTable(t *table) {
 			cells: []cell{word(n.Name), word(state), count(uint64(mtu)), count(uint64(exports)), rate(p.PerSecond(n.RxFrames)), bytes(p.PerSecond(n.RxBytes)),
 				rate(p.PerSecond(n.TxFrames)), bytes(p.PerSecond(n.TxBytes)), rate(batch), count(all.KernelDrops), count(all.Drops.Total()), count(all.TxErrors),
 				count(all.TxFull)}})
+	}
+	if len(m.o.Names) > 0 {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.ifaces)) { // what is waited for has no counters
+		if slices.ContainsFunc(p.Interfaces, func(n control.InterfaceStats) bool { return n.Name == name }) {
+			continue
+		}
+		r := row{key: interfaceKey(name), alarm: true, cells: []cell{word(name), word(m.ifaces[name].State)}}
+		for range len(t.cols) - 2 {
+			r.cells = append(r.cells, cell{text: "-"})
+		}
+		t.rows = append(t.rows, r)
 	}
 }
 

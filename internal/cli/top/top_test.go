@@ -37,7 +37,7 @@ func (f *fake) Exports(context.Context) ([]control.Export, error) {
 }
 
 func (f *fake) Interfaces(context.Context) ([]control.Interface, error) {
-	return []control.Interface{{Name: "eth1", State: "serving", Up: true, MTU: 9000, Exports: 2}}, f.err
+	return []control.Interface{{Name: "eth1", State: "serving", Up: true, MTU: 9000, Exports: 2}, {Name: "eth9", State: "waiting"}}, f.err
 }
 
 func (f *fake) Stats(context.Context) (*control.Stats, error) {
@@ -178,6 +178,7 @@ func TestTables(t *testing.T) {
 		{"2", "00:01", "> 02:00:00:00:00:01 host?1 e0.1 eth1 100 400 KiB 0 0 100us 0.01 0 0 0 0 - @"},
 		{"2", "00:02", "!02:00:00:00:00:02 - e1.0 eth1 0 0 0 0 - 0.00 0 5 0 0 -"},
 		{"3", "eth1", ">!eth1 serving 9000 2 1000 1.0 MiB 0 0 10.0 7 0 0 0 @"},
+		{"3", "!eth9", "!eth9 waiting - - - - - - - - - - -"},
 		{"4", "25%", "> 0 25% 0% 75% 10.0 0 0 100 0 @"},
 	} {
 		s.press(tt.tab)
