@@ -167,15 +167,24 @@ func (f *changeFlags) request(changes []control.Change) *control.ChangeRequest {
 	return &control.ChangeRequest{Changes: changes, Save: f.save, DryRun: f.dryRun, WaitMS: int(f.wait / time.Millisecond)}
 }
 
-// done is what is said of a success that has no note: what, or that it would be.
-func (f *changeFlags) done(what string) string {
-	switch {
-	case f.dryRun:
-		return "would be " + what
-	case f.save:
-		return what + " and saved"
+// say returns what is said of a success: what was done, and what the daemon adds to that; with whole a note of the daemon says it all.
+func (f *changeFlags) say(what string, whole bool) func(note string) string {
+	return func(note string) string {
+		text := what
+		if f.save {
+			text += " and saved"
+		}
+		if whole && note != "" {
+			text, note = note, ""
+		}
+		if f.dryRun {
+			text = "would be " + text
+		}
+		if note != "" {
+			text += "; " + note
+		}
+		return text
 	}
-	return what
 }
 
 func newAddCmd(env *Env) *cobra.Command {
@@ -224,7 +233,7 @@ func runAdd(env *Env, cmd *cobra.Command, f *changeFlags, change control.Change)
 	if err != nil {
 		return remoteError(err)
 	}
-	if err := printResults(env, &f.remoteFlags, reply, f.done("added")); err != nil {
+	if err := printResults(env, &f.remoteFlags, reply, f.say("added", false)); err != nil {
 		return err
 	}
 	for _, r := range reply.Results {

@@ -49,7 +49,7 @@ func newAnnounceCmd(env *Env) *cobra.Command {
 			if len(reply.Results) == 0 {
 				fmt.Fprintln(env.Stderr, "goaoe: there are no exports to announce")
 			}
-			return printResults(env, &f, reply, "announced")
+			return printResults(env, &f, reply, unless("announced"))
 		},
 	}
 	f.register(cmd)

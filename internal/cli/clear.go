@@ -84,7 +84,7 @@ func runClear(env *Env, cmd *cobra.Command, f *remoteFlags, r *control.ClearRequ
 		}
 		if len(list) == 0 { // '*' of no exports; none named would mean everything
 			fmt.Fprintln(env.Stderr, "goaoe: there are no exports")
-			return printResults(env, f, &control.ChangeReply{Results: []control.Result{}}, done)
+			return printResults(env, f, &control.ChangeReply{Results: []control.Result{}}, unless(done))
 		}
 	}
 	reply, err := c.Clear(ctx, r)
@@ -100,5 +100,5 @@ func runClear(env *Env, cmd *cobra.Command, f *remoteFlags, r *control.ClearRequ
 		fmt.Fprintln(env.Stdout, done)
 		return nil
 	}
-	return printResults(env, f, reply, done)
+	return printResults(env, f, reply, unless(done))
 }

@@ -2,9 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,40 +75,76 @@ func diffPlan(env *Env, cmd *cobra.Command, f *remoteFlags, files []string) (*co
 		if err != nil {
 			return nil, err
 		}
-		return diffTo(env, old, files[1])
+		return diffTo(env, old, files[1], "")
 	}
 	c := remote(env, f)
 	defer c.Close()
 	ctx, cancel := patience(cmd, 0)
 	defer cancel()
 	if len(files) == 1 {
-		old, err := inForce(ctx, env, c, f.socket != "")
-		if err != nil {
-			return nil, err
-		}
-		return diffTo(env, old, files[0])
+		return diffInForce(ctx, env, c, files[0], f.socket != "")
 	}
 	plan, err := c.Plan(ctx)
 	return plan, remoteError(err)
 }
 
-// inForce is the configuration of the running daemon, or that of the file that one would read if none runs. needDaemon tells
-// that the user named one.
-func inForce(ctx context.Context, env *Env, c *control.Client, needDaemon bool) (*config.Config, error) {
+// diffInForce compares a file with what is in force in the running daemon, or with the file that one would read if none runs.
+// needDaemon tells that the user named one.
+func diffInForce(ctx context.Context, env *Env, c *control.Client, file string, needDaemon bool) (*control.Plan, error) {
 	text, err := c.Config(ctx)
-	if err == nil {
-		cfg, problems := config.Parse("running daemon", []byte(text), config.Options{Sysroot: env.Sysroot})
-		if err := problems.Err(); err != nil {
-			return nil, Failf("what the daemon has in force cannot be read: %v", err).WithHint("the versions of daemon and command may differ: goaoe status, goaoe version")
+	if control.AsError(err) != nil && control.AsError(err).Code == control.CodeGone && !needDaemon {
+		usual := config.FilePath(env.Sysroot)
+		fmt.Fprintf(env.Stderr, "goaoe: no daemon is running; comparing with %s\n", usual)
+		old, err := diffFile(env, usual)
+		if err != nil {
+			return nil, err
 		}
-		return cfg, nil
+		return diffTo(env, old, file, usual)
 	}
-	if control.AsError(err).Code != control.CodeGone || needDaemon {
+	if err != nil {
 		return nil, remoteError(err)
 	}
-	file := config.FilePath(env.Sysroot)
-	fmt.Fprintf(env.Stderr, "goaoe: no daemon is running; comparing with %s\n", file)
-	return diffFile(env, file)
+	old, problems := config.Parse("running daemon", []byte(text), config.Options{Sysroot: env.Sysroot})
+	if err := problems.Err(); err != nil {
+		return nil, Failf("what the daemon has in force cannot be read: %v", err).WithHint("the versions of daemon and command may differ: goaoe status, goaoe version")
+	}
+	status, err := c.Status(ctx)
+	if err != nil {
+		return nil, remoteError(err)
+	}
+	exports, err := c.Exports(ctx)
+	if err != nil {
+		return nil, remoteError(err)
+	}
+	plan, err := diffTo(env, old, file, status.Config)
+	if err == nil && keepUnsaved(plan, exports) {
+		fmt.Fprintln(env.Stderr, "goaoe: what was changed at run time and not saved stays, and is not shown")
+	}
+	return plan, err
+}
+
+// keepUnsaved takes out of a plan what a reload would leave as it is because it was set at run time.
+func keepUnsaved(p *control.Plan, exports []control.Export) (some bool) {
+	unsaved := map[string]*control.Export{}
+	for i := range exports {
+		if exports[i].Unsaved {
+			unsaved[exports[i].Address] = &exports[i]
+		}
+	}
+	n := len(p.Changes)
+	p.Changes = slices.DeleteFunc(p.Changes, func(c control.PlanChange) bool {
+		e := unsaved[c.Subject]
+		switch {
+		case e == nil:
+			return false
+		case c.What == "add": // it was switched off
+			return e.State == control.StateDisabled
+		case c.What == "remove":
+			return e.Origin == config.RunTime
+		}
+		return !slices.ContainsFunc(c.Keys, func(k control.Key) bool { return e.Origins[k.Name] != config.RunTime })
+	})
+	return len(p.Changes) < n
 }
 
 // diffFile reads a file that is compared.
@@ -119,12 +156,19 @@ func diffFile(env *Env, file string) (*config.Config, error) {
 	return cfg, nil
 }
 
-// diffTo compares with a file. What is wrong with it is in the plan.
-func diffTo(env *Env, old *config.Config, file string) (*control.Plan, error) {
-	now, _, problems := foreign.Load(file, foreign.Auto, config.Options{Sysroot: env.Sysroot})
-	if len(problems) > 0 && problems[0].Severity == config.Error && problems[0].Line == 0 && problems[0].File == file {
-		return nil, &ExitError{Code: ExitUsage, Err: errors.New(problems[0].Message + ": " + file), Hint: problems[0].Hint}
+// diffTo compares with a file, read as if it stood in the place of another one, whose drop-ins count. What is wrong with it is in
+// the plan.
+func diffTo(env *Env, old *config.Config, file, place string) (*control.Plan, error) {
+	files, problems := config.ReadFiles(file)
+	if err := problems.Err(); err != nil {
+		return nil, &ExitError{Code: ExitUsage, Err: err}
 	}
+	if abs, err := filepath.Abs(file); place != "" && (err != nil || abs != place) {
+		if others, problems := config.ReadFiles(place); problems.Err() == nil {
+			files.DropIns = append(others.DropIns, files.DropIns...)
+		}
+	}
+	now, problems := foreign.Parse(file, files.Main.Data, foreign.Auto, config.Options{Sysroot: env.Sysroot, DropIns: files.DropIns})
 	return daemon.PlanBetween(old, now, problems), nil
 }
 

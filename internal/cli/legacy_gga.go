@@ -63,7 +63,11 @@ func runGgaoectl(env *Env, args []string) int {
 		if what == "macmask" {
 			what = "mask"
 		}
-		return Run(env, append([]string{"clear", what, "--force", "--"}, names...))
+		native := []string{"clear", what, "--"}
+		if what == "reserve" { // ggaoectl asks nobody
+			native = []string{"clear", what, "--force", "--"}
+		}
+		return Run(env, append(native, names...))
 	}
 	return report(env, asFailure(ggaShow(env, what, names)))
 }

@@ -91,10 +91,10 @@ func selectExports(ctx context.Context, c *control.Client, patterns []string) ([
 	return list, remoteError(err)
 }
 
-// printResults prints what became of a set of changes: a line on stdout for each success, one on stderr for each failure. done is
-// what is said of a success that has no note of its own. The error carries the exit status: that of the failures when they
+// printResults prints what became of a set of changes: a line on stdout for each success, one on stderr for each failure. say makes
+// the text of a success of its note, which may be empty. The error carries the exit status: that of the failures when they
 // agree and nothing was done, else ExitPartly.
-func printResults(env *Env, f *remoteFlags, reply *control.ChangeReply, done string) error {
+func printResults(env *Env, f *remoteFlags, reply *control.ChangeReply, say func(note string) string) error {
 	if f.json {
 		if err := printJSON(env.Stdout, reply); err != nil {
 			return err
@@ -103,11 +103,8 @@ func printResults(env *Env, f *remoteFlags, reply *control.ChangeReply, done str
 	failed, code := 0, ExitOK
 	for _, r := range reply.Results {
 		if r.Error == nil {
-			if note := r.Note; !f.json {
-				if note == "" {
-					note = done
-				}
-				fmt.Fprintf(env.Stdout, "%s: %s\n", r.Address, note)
+			if !f.json {
+				fmt.Fprintf(env.Stdout, "%s: %s\n", r.Address, oneLine(say(r.Note)))
 			}
 			continue
 		}
@@ -127,6 +124,16 @@ func printResults(env *Env, f *remoteFlags, reply *control.ChangeReply, done str
 		code = ExitPartly
 	}
 	return Exit(code)
+}
+
+// unless says what was done where a success has no note of its own.
+func unless(done string) func(note string) string {
+	return func(note string) string {
+		if note == "" {
+			return done
+		}
+		return note
+	}
 }
 
 // newTable makes a table for people. Columns are separated by tabs; Flush prints it, without blanks at the ends of lines.

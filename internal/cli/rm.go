@@ -34,17 +34,14 @@ func newRmCmd(env *Env) *cobra.Command {
 			if err := f.check(); err != nil {
 				return err
 			}
-			return changeEach(env, cmd, &f, patterns, "removed", func(e *control.Export) control.Change {
-				return control.Change{Op: control.OpRemove, Address: e.Address, Force: f.force}
-			})
+			return runRm(env, cmd, &f, patterns)
 		},
 	}
 	f.registerChange(cmd, env, "also when it is in use, after what is in flight is finished")
 	return cmd
 }
 
-// changeEach makes one change of each export that the patterns mean, and prints what became of them.
-func changeEach(env *Env, cmd *cobra.Command, f *changeFlags, patterns []string, done string, change func(e *control.Export) control.Change) error {
+func runRm(env *Env, cmd *cobra.Command, f *changeFlags, patterns []string) error {
 	c := remote(env, &f.remoteFlags)
 	defer c.Close()
 	ctx, cancel := patience(cmd, f.wait)
@@ -54,20 +51,24 @@ func changeEach(env *Env, cmd *cobra.Command, f *changeFlags, patterns []string,
 		return err
 	}
 	changes := make([]control.Change, 0, len(list))
-	for i := range list {
-		changes = append(changes, change(&list[i]))
+	for _, e := range list {
+		if e.State == control.StateDisabled && !f.save { // with --save it stays so
+			fmt.Fprintf(env.Stderr, "goaoe: %s is switched off already\n", e.Address)
+			continue
+		}
+		changes = append(changes, control.Change{Op: control.OpRemove, Address: e.Address, Force: f.force})
 	}
-	return sendChanges(ctx, env, c, f, changes, done)
+	if len(list) == 0 {
+		fmt.Fprintln(env.Stderr, "goaoe: there are no exports")
+	}
+	return sendChanges(ctx, env, c, f, changes, "removed", true)
 }
 
 // changesAtOnce bounds how many changes one request carries: the daemon takes requests of limited size.
 const changesAtOnce = 1000
 
-// sendChanges sends the changes and prints what became of them.
-func sendChanges(ctx context.Context, env *Env, c *control.Client, f *changeFlags, changes []control.Change, done string) error {
-	if len(changes) == 0 { // '*' where there are none
-		fmt.Fprintln(env.Stderr, "goaoe: there are no exports")
-	}
+// sendChanges sends the changes and prints what became of them; see changeFlags.say for done and whole.
+func sendChanges(ctx context.Context, env *Env, c *control.Client, f *changeFlags, changes []control.Change, done string, whole bool) error {
 	what := make([]string, 0, 4)
 	for i := range changes[:min(3, len(changes))] {
 		what = append(what, changes[i].Address)
@@ -92,5 +93,5 @@ func sendChanges(ctx context.Context, env *Env, c *control.Client, f *changeFlag
 		}
 	}
 	stop()
-	return printResults(env, &f.remoteFlags, all, f.done(done))
+	return printResults(env, &f.remoteFlags, all, f.say(done, whole))
 }

@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -100,7 +102,7 @@ func runSet(env *Env, cmd *cobra.Command, f *changeFlags, a setArgs) error {
 	case len(a.settings)+len(a.unset) == 0 && !f.save:
 		return Usagef("no KEY=VALUE is given for %s", strings.Join(a.patterns, ", ")).WithHint("e.g. goaoe set 1.0 queue-length=128")
 	case len(a.patterns) == 0 && !onlyLog:
-		return Usagef("which exports?").WithHint("name them before KEY=VALUE, by address, name or pattern; all of them: '*'")
+		return Usagef("it is not said which exports to change").WithHint("name them before KEY=VALUE, by address, name or pattern; all of them: '*'")
 	}
 	c := remote(env, &f.remoteFlags)
 	defer c.Close()
@@ -113,17 +115,24 @@ func runSet(env *Env, cmd *cobra.Command, f *changeFlags, a setArgs) error {
 	}
 	list, err := selectExports(ctx, c, a.patterns)
 	if err != nil {
+		var e *ExitError
+		if onlyLog && errors.As(err, &e) && strings.HasPrefix(e.Err.Error(), "no export ") {
+			e.Err = errors.New("no export and no interface " + strings.TrimPrefix(e.Err.Error(), "no export "))
+		}
 		return err
 	}
 	changes := make([]control.Change, 0, len(list))
 	for _, e := range list {
 		changes = append(changes, control.Change{Op: control.OpSet, Address: e.Address, Settings: a.settings, Unset: a.unset, Revision: e.Revision, Force: f.force})
 	}
+	if len(list) == 0 {
+		fmt.Fprintln(env.Stderr, "goaoe: there are no exports")
+	}
 	done := "changed"
 	if len(a.settings)+len(a.unset) == 0 {
-		done = "kept"
+		done = "as it is now"
 	}
-	return sendChanges(ctx, env, c, f, changes, done)
+	return sendChanges(ctx, env, c, f, changes, done, false)
 }
 
 // setLog changes the level of the daemon or of interfaces. done is false when the patterns mean exports, whose log-level is a
@@ -165,7 +174,7 @@ func setLog(ctx context.Context, env *Env, c *control.Client, f *changeFlags, pa
 	if len(reply.Results) == 1 && reply.Results[0].Error != nil {
 		return true, remoteError(reply.Results[0].Error)
 	}
-	return true, printResults(env, &f.remoteFlags, reply, "")
+	return true, printResults(env, &f.remoteFlags, reply, unless(""))
 }
 
 // interfacesOf returns the interfaces that the patterns name; none unless each pattern names one.

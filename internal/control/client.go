@@ -102,7 +102,11 @@ func (c *Client) Change(ctx context.Context, r *ChangeRequest) (*ChangeReply, er
 
 // Announce announces exports; none named means all.
 func (c *Client) Announce(ctx context.Context, exports []aoe.Addr) (*ChangeReply, error) {
-	return call[ChangeReply](ctx, c, http.MethodPost, "announce", nil, map[string]any{"exports": exports})
+	list := make([]string, len(exports))
+	for i, a := range exports {
+		list[i] = a.String()
+	}
+	return call[ChangeReply](ctx, c, http.MethodPost, "announce", nil, map[string]any{"exports": list})
 }
 
 // Plan says what a reload would do.

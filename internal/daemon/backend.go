@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -63,6 +64,9 @@ func (b *backend) Status(ctx context.Context) (*control.Status, error) {
 		out := &control.Status{Version: d.o.Version, PID: os.Getpid(), Started: d.begun, Config: d.cfg.File, Format: d.o.Format, Socket: d.o.Socket,
 			Lanes: d.cfg.Global.Lanes, LogLevel: d.logLevel(), Exports: len(d.cfg.Exports), Interfaces: len(d.ports), Unsaved: len(d.layers.unsaved),
 			Waiting: s.Waiting, Problems: d.problems(snap)}
+		if abs, err := filepath.Abs(out.Config); err == nil && out.Config != "" {
+			out.Config = abs // whoever reads it is in another folder
+		}
 		if d.dir != nil {
 			out.StateDir = d.dir.Path()
 		}

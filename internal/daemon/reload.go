@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -205,12 +206,12 @@ func PlanBetween(old, now *config.Config, problems config.Problems) *control.Pla
 	return p
 }
 
-// planOrder sorts what is not about one export first, then exports by their addresses.
+// planOrder sorts exports by their addresses, and what is not about one export behind them.
 func planOrder(subject string) int {
 	if a, err := aoe.ParseAddr(subject); err == nil {
-		return int(a.Key()) + 1
+		return int(a.Key())
 	}
-	return 0
+	return math.MaxInt32
 }
 
 // planChange says what a change of an export does.
