@@ -39,6 +39,7 @@ func readJSON(t *testing.T, file string, v any) {
 
 // TestContainer: the image is made by one command, holds the program and nothing else, and serves with one capability.
 func TestContainer(t *testing.T) {
+	t.Parallel()
 	need.Root(t)
 	need.Programs(t, "buildah", "crun", "tar")
 	dir := t.TempDir()

@@ -11,6 +11,7 @@ import (
 // TestDebianPackage: the life of the package on a machine with systemd: installed, configured, started, reloaded, upgraded, removed,
 // installed again, purged.
 func TestDebianPackage(t *testing.T) {
+	t.Parallel()
 	m := boot(t)
 	m.copyIn(pack(t, "deb", "1.0"), "/tmp/goaoe-1.0.deb")
 	m.copyIn(pack(t, "deb", "1.1"), "/tmp/goaoe-1.1.deb")
@@ -21,6 +22,7 @@ func TestDebianPackage(t *testing.T) {
 	served(m)
 	hardened(m)
 	reloaded(m)
+	controlled(m)
 	instance(m)
 	upgraded(m)
 	removed(m)
@@ -103,6 +105,22 @@ func reloaded(m *machine) {
 	if now := m.property("goaoe", "MainPID"); now != pid || m.property("goaoe", "ActiveState") != "active" {
 		m.t.Errorf("the process was %s and is %s", pid, now)
 	}
+}
+
+// controlled: a member of the group adds an export that is kept over a restart: the daemon may write its drop-ins.
+func controlled(m *machine) {
+	m.t.Helper()
+	m.run("cp -p /srv/disk.img /srv/three.img && useradd -r -N -G goaoe mary")
+	m.run("runuser -u mary -- goaoe add 0.3 /srv/three.img --save")
+	m.eventually("goaoe discover -i i0", "e0.1", "e0.2", "e0.3")
+	m.wants("ls -l /etc/goaoe/conf.d", "goaoe goaoe", ".toml")
+	m.run("systemctl restart goaoe")
+	m.eventually("goaoe discover -i i0", "e0.1", "e0.2", "e0.3")
+	m.wants("runuser -u mary -- goaoe ls", "e0.1", "e0.2", "e0.3")
+	if out, code := m.try("runuser -u nobody -- goaoe ls"); code != 11 {
+		m.t.Errorf("nobody may control the daemon: status %d, %s", code, out)
+	}
+	m.run("runuser -u mary -- goaoe rm --save --force 0.3")
 }
 
 // instance: one export in a process of its own.
@@ -203,6 +221,7 @@ func TestLintian(t *testing.T) {
 
 // TestRPM: the package can be read, has everything, and its scripts are shell.
 func TestRPM(t *testing.T) {
+	t.Parallel()
 	rpm := need.Programs(t, "rpm")[0]
 	file := pack(t, "rpm", "1.0")
 	list := script(t, nil, rpm, "-qpl", file)

@@ -15,6 +15,7 @@ var step = regexp.MustCompile("(?s)<!-- run: (\\w+) -->\n```sh\n(.*?)```")
 
 // TestInstallPage: the commands of docs/install.md, as they stand there, in the order of the page.
 func TestInstallPage(t *testing.T) {
+	t.Parallel()
 	need.Root(t)
 	need.Programs(t, "setcap")
 	page, err := os.ReadFile(filepath.Join(root(t), "docs/install.md"))
@@ -30,7 +31,7 @@ func TestInstallPage(t *testing.T) {
 	}
 	setUp := func(t *testing.T, file string) *machine {
 		m := boot(t)
-		m.run("mkdir /tmp/w && ip link set t0 down && ip link set t0 name eth1 && ip link set eth1 up")
+		m.run("mkdir /tmp/w && useradd -m alice && ip link set t0 down && ip link set t0 name eth1 && ip link set eth1 up")
 		m.copyIn(file, "/tmp/w/"+filepath.Base(file))
 		return m
 	}
@@ -55,7 +56,7 @@ func TestInstallPage(t *testing.T) {
 		m.wants("stat -c %U /data", "goaoe")
 		pid := m.property("goaoe", "MainPID")
 		m.wants("nsenter -t "+pid+" -m sh -c 'touch /data/x && echo written'", "written")
-		m.wants("runuser -u operator -- test -w /run/goaoe/control.sock && echo may", "may")
+		m.wants("runuser -u alice -- test -w /run/goaoe/control.sock && echo may", "may")
 		play(m, all[len(all)-1:])
 		if out, code := m.try("ls -d /etc/goaoe /usr/bin/goaoe /var/lib/goaoe 2>/dev/null"); code == 0 || strings.TrimSpace(out) != "" {
 			t.Errorf("left behind: %s", out)

@@ -169,12 +169,22 @@ func script(t testing.TB, env []string, args ...string) string {
 	return strings.TrimSpace(out.String())
 }
 
-var building sync.Mutex // dist/stage has one folder for each kind and processor
+// Building is done by one test at a time (dist/stage has one folder for each kind and processor), and once.
+var (
+	building sync.Mutex
+	packages = map[string]string{} // what pack has made: paths by kind and version
+	program  string                // what build has made
+)
 
 // pack makes a package of a version and returns its path.
 func pack(t testing.TB, kind, version string) string {
 	t.Helper()
 	building.Lock()
 	defer building.Unlock()
-	return filepath.Join(root(t), script(t, []string{"VERSION=" + version, "SOURCE_DATE_EPOCH=1700000000"}, "dist/package", kind))
+	file := packages[kind+version]
+	if file == "" {
+		file = filepath.Join(root(t), script(t, []string{"VERSION=" + version, "SOURCE_DATE_EPOCH=1700000000"}, "dist/package", kind))
+		packages[kind+version] = file
+	}
+	return file
 }

@@ -14,13 +14,19 @@ import (
 // build builds the program of this tree and returns its path; its name is goaoe.
 func build(t testing.TB) string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "goaoe")
+	building.Lock()
+	defer building.Unlock()
+	if program != "" {
+		return program
+	}
+	file := filepath.Join(root(t), "out/stage/test/goaoe")
 	cmd := exec.Command("go", "build", "-o", file, "./cmd/goaoe")
 	cmd.Dir = root(t)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
+	program = file
 	return file
 }
 

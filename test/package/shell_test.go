@@ -114,6 +114,8 @@ var completionCases = []struct{ typed, want string }{
 	{"goaoe serve --read", "goaoe serve --read-only "},
 	{"goaoe completion fi", "goaoe completion fish "},
 	{"goaoe check some", "goaoe check some.toml "},
+	{"goaoe show e7", "goaoe show e7.0 "},
+	{"goaoe rm e0.1 e", "goaoe rm e0.1 e7.0 "},
 }
 
 func testShell(t *testing.T, s *terminal) {

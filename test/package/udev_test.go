@@ -12,6 +12,7 @@ import (
 // TestUdevNames: the real driver and the real udev, with our rules: an AoE disk and its partition have all the links in /dev/disk
 // that other disks have, and the target's devices the daemon's group.
 func TestUdevNames(t *testing.T) {
+	t.Parallel()
 	need.Root(t)
 	need.Linux(t, "amd64")
 	need.Programs(t, "qemu-system-x86_64", "mke2fs", "mkfs.xfs", "fio", "ip", "tc", "depmod", "cpio", "xz", "zstd", "aoeping", "udevadm", "sfdisk")
