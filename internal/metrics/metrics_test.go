@@ -257,7 +257,7 @@ func TestServe(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Serve(s.Addr().String(), &fake{}, log); err == nil || !strings.Contains(err.Error(), "[metrics] listen "+s.Addr().String()+": ") ||
+	if _, err := Serve(s.Addr().String(), &fake{}, log); err == nil || !strings.HasPrefix(err.Error(), s.Addr().String()+": ") ||
 		!strings.Contains(err.Error(), "address already in use") || strings.Count(err.Error(), s.Addr().String()) != 1 {
 		t.Errorf("a second one: %v", err)
 	}

@@ -68,7 +68,7 @@ type Server struct {
 func Serve(addr string, src Source, log *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("[metrics] listen %s: %w", addr, cause(err))
+		return nil, fmt.Errorf("%s: %w", addr, cause(err))
 	}
 	s := &Server{l: l, done: make(chan struct{}), http: &http.Server{
 		Handler:           Handler(src),
