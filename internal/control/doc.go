@@ -17,5 +17,5 @@ const Version = "v1"
 // $XDG_RUNTIME_DIR/goaoe/control.sock.
 const DefaultSocket = "/run/goaoe/control.sock"
 
-// SocketEnv is the environment variable that names the socket for commands that got no --socket.
+// SocketEnv is the environment variable that names the socket for daemons and commands that got no --socket; for a daemon "off" means none.
 const SocketEnv = "GOAOE_SOCKET"

@@ -124,6 +124,7 @@ func (d *Daemon) controlExports() []control.Export {
 		w, _ := d.waitsFor(pattern, snap)
 		waits[pattern] = w.text
 	}
+	by := d.usersByExport()
 	out := []control.Export{}
 	known := map[aoe.Addr]bool{}
 	for i := range d.cfg.Exports {
@@ -134,6 +135,9 @@ func (d *Daemon) controlExports() []control.Export {
 			if w := waits[pattern]; w != "" {
 				e.Waiting = append(e.Waiting, w)
 			}
+		}
+		if x := d.exports[c.Addr]; x != nil {
+			e.Users = d.usersOf(x, by)
 		}
 		d.state(d.exports[c.Addr], &e)
 		out = append(out, e)
@@ -200,7 +204,6 @@ func (d *Daemon) state(x *export, e *control.Export) {
 	for _, m := range st.Reserve {
 		e.Reserve = append(e.Reserve, m.String())
 	}
-	e.Users = d.users(x)
 	taken := ""
 	for _, p := range d.ports {
 		if p.serves(x) {

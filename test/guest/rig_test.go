@@ -53,6 +53,7 @@ var build = sync.OnceValues(func() (built, error) {
 var wasBuilt bool
 
 func TestMain(m *testing.M) {
+	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	code := m.Run()
 	if wasBuilt {
 		if b, _ := build(); b.dir != "" {

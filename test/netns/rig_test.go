@@ -57,6 +57,7 @@ var goaoe = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	code := m.Run()
 	if bin, err := goaoe(); err == nil && given == "" {
 		os.RemoveAll(filepath.Dir(bin))

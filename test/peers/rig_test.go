@@ -37,6 +37,7 @@ var goaoe = sync.OnceValues(func() (string, error) {
 var wasBuilt atomic.Bool
 
 func TestMain(m *testing.M) {
+	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	code := m.Run()
 	if wasBuilt.Load() {
 		if bin, _ := goaoe(); bin != "" {
