@@ -42,6 +42,7 @@ var layers = []layer{
 	{"internal/logging", []string{"internal/config"}, "where lines go is configuration; what they say is the daemon's business"},
 	{"internal/control/...", []string{"aoe", "internal/stats", "internal/control", "internal/control/..."}, "the API knows the daemon by the Backend interface only"},
 	{"internal/web", []string{"aoe", "internal/control", "internal/stats"}, "the page is one more user of the API"},
+	{"internal/web/webtest", []string{"aoe", "internal/control", "internal/stats"}, "a daemon that is made up knows the API, not the page"},
 	{"internal/metrics", []string{"aoe", "internal/control", "internal/stats"}, "metrics are one more user of the API"},
 	{"internal/daemon/...", []string{"aoe", "ata", "internal/engine", "internal/target", "internal/link", "internal/link/all", "internal/store", "internal/store/all",
 		"internal/stats", "internal/sys", "internal/config", "internal/config/...", "internal/control", "internal/daemon/..."}, "the daemon does not know the command line"},
