@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"go.yaml.in/yaml/v2"
+
+	"goaoe/internal/stats"
 )
 
 // series returns the names of all series that a metric has.
@@ -204,6 +206,21 @@ func TestDocs(t *testing.T) {
 	}
 	if !strings.Contains(string(b), want.String()) {
 		t.Errorf("the table of metrics in docs/monitor.md is to be\n%s", want.String())
+	}
+	var reasons []string
+	for i := stats.NoDrop + 1; i < stats.NumDrops; i++ {
+		reasons = append(reasons, i.String())
+	}
+	for i := stats.NoReject + 1; i < stats.NumRejects; i++ {
+		reasons = append(reasons, i.String())
+	}
+	for i := stats.NoError + 1; i < stats.NumErrors; i++ {
+		reasons = append(reasons, i.String())
+	}
+	for _, r := range reasons {
+		if !strings.Contains(string(b), "\n| `"+r+"` | ") {
+			t.Errorf("docs/monitor.md does not say what %s means", r)
+		}
 	}
 	if strings.Contains(string(b), "\t") {
 		t.Error("docs/monitor.md has tabs")
