@@ -34,7 +34,7 @@ var packages = map[string]string{goaoe: "make build", vblade: "apt-get install v
 
 func main() {
 	_ = os.Setenv("GOAOE_SOCKET", "off") // nobody controls the targets
-	runtime.LockOSThread() // children get this thread's CPUs, and a signal when this thread ends
+	runtime.LockOSThread()               // children get this thread's CPUs, and a signal when this thread ends
 	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
