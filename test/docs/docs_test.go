@@ -106,6 +106,9 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 	pages = append(pages, "../../README.md")
 	ran := 0
 	for _, page := range pages {
+		if filepath.Base(page) == "install.md" {
+			continue // needs packages and systemd: test/package runs it
+		}
 		text := script(t, page)
 		if text == "" {
 			continue
