@@ -30,10 +30,10 @@ func TestServeForeign(t *testing.T) {
 	}
 	const ggaoed = "[defaults]\nstate-directory = %s/state\ncontrol-socket = %[1]s/sock\ninterfaces = %s\ndirect-io = false\n" +
 		"[one]\npath = %[1]s/disk1\nshelf = 0\nslot = 1\n"
-	write(ggaoed, dir, a)
+	write(ggaoed+"merge-delay = 0\n", dir, a)
 	r := start(t, ns, "serve", "-c", "storage.conf")
 	r.out.wait(t, `(?m)^goaoe: storage.conf is a configuration of ggaoed$`)
-	r.out.wait(t, `(?m)^goaoe: storage.conf:2:1: warning: \[defaults\] state-directory`)
+	r.out.wait(t, `(?m)^goaoe: storage.conf:10:1: warning: \[one\] merge-delay: has no equivalent`)
 	r.out.wait(t, `(?m)^goaoe: ready: 1 export on 1 interface$`)
 	write(ggaoed+"[two]\npath = %[1]s/disk2\nshelf = 0\nslot = 2\nread-only = true\n", dir, a)
 	r.signal(t, unix.SIGHUP)

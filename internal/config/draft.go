@@ -244,5 +244,21 @@ func CannotSend(m aoe.MAC) string {
 	return ""
 }
 
+// TrimBlank drops empty comment lines at both ends.
+func TrimBlank(lines []string) []string {
+	for len(lines) > 0 && lines[0] == "" {
+		lines = lines[1:]
+	}
+	for len(lines) > 0 && lines[len(lines)-1] == "" {
+		lines = lines[:len(lines)-1]
+	}
+	return lines
+}
+
+// EscapeGlob makes a pattern that matches a name and nothing else: of an interface of a program whose names are not patterns.
+func EscapeGlob(name string) string { return globEscaper.Replace(name) }
+
+var globEscaper = strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`)
+
 // Nearest returns the candidate that s was probably meant to be, or "" when none is close.
 func Nearest(s string, candidates []string) string { return nearest(s, candidates) }

@@ -115,11 +115,3 @@ func patterns(items []config.Item) []config.Item {
 
 // escapeBrackets protects what is a letter like others in ggaoed's patterns.
 func escapeBrackets(s string) string { return strings.NewReplacer(`\`, `\\`, "[", `\[`).Replace(s) }
-
-// escapeGlob protects all that means something in a pattern.
-func escapeGlob(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(s)
-}
-
-// containsAny tells whether s has one of the characters.
-func containsAny(s, chars string) bool { return strings.ContainsAny(s, chars) }

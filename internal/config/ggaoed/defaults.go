@@ -2,6 +2,7 @@ package ggaoed
 
 import (
 	"fmt"
+	"strings"
 
 	"goaoe/internal/config"
 )
@@ -28,9 +29,9 @@ func (r *reader) defaults() {
 	}
 	r.flag(p, "trace", g, "trace-io")
 	if e, s, ok := r.text(g, "state-directory"); ok {
-		r.d.Section("global", e.pos, label(g, e)).String("state-directory", r.absolute(g, e, s), source(g, e))
-		r.note(config.Warning, g, e, "what ggaoed has saved there (config strings, MAC masks, reservations) is not taken over",
-			"goaoe keeps its own files beside them; set what you still need again, e.g. with aoecfg")
+		dir := r.absolute(g, e, s)
+		r.stateDirs = []string{dir}
+		r.d.Section("global", e.pos, label(g, e)).String("state-directory", dir, source(g, e))
 	}
 	if e, s, ok := r.text(g, "control-socket"); ok {
 		r.d.Section("control", e.pos, label(g, e)).String("socket", r.absolute(g, e, s), source(g, e))
@@ -117,7 +118,7 @@ func (r *reader) interfaceGroup(g *group) {
 	}
 	p := r.d.Add("interface", g.pos, "["+g.name+"]")
 	p.Comment(g.comments...)
-	p.String("name", escapeGlob(g.name), config.Source{Pos: g.pos, Label: "[" + g.name + "]"})
+	p.String("name", config.EscapeGlob(g.name), config.Source{Pos: g.pos, Label: "[" + g.name + "]"})
 	r.interfaceKeys(p, g, r.kf.group(kindDefaults))
 	r.rest(p, g, kindInterface)
 }
@@ -139,7 +140,7 @@ func (r *reader) notInterface(g *group) (why, hint string) {
 	case config.IsGlob(g.name):
 		return "is no interface, because ggaoed takes the names of groups literally",
 			fmt.Sprintf("goaoe can do it: [[interface]] with name = %q in a native file", g.name)
-	case len(g.name) > 15 || containsAny(g.name, "/ \t"):
+	case len(g.name) > 15 || strings.ContainsAny(g.name, "/ \t"):
 		return "has no shelf, and no interface can have this name", "add shelf = NUMBER to export it, or remove the group"
 	}
 	return "", ""

@@ -46,6 +46,7 @@ func (r *reader) device(g *group) {
 	r.access(p, g)
 	r.flag(p, "broadcast", g, "broadcast")
 	r.rest(p, g, kindDevice)
+	r.saved(p, g)
 }
 
 // serial makes a serial number of a group's name; empty where that cannot be one.

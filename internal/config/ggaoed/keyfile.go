@@ -74,7 +74,7 @@ func parseKeyFile(file string, data []byte, problem func(config.Problem)) (out k
 		p.line(n, strings.TrimSuffix(line, "\r"))
 		text = rest
 	}
-	p.out.tail = trimBlank(p.pending)
+	p.out.tail = config.TrimBlank(p.pending)
 	return p.out, p.broken
 }
 
@@ -133,7 +133,7 @@ func (p *parser) entry(pos config.Position, text string) {
 		return
 	}
 	trimmed := strings.TrimLeft(value, " \t\v\f\r")
-	e := &entry{key: key, value: strings.TrimRight(trimmed, " \t\v\f\r"), pos: pos, comments: trimBlank(p.pending)}
+	e := &entry{key: key, value: strings.TrimRight(trimmed, " \t\v\f\r"), pos: pos, comments: config.TrimBlank(p.pending)}
 	e.valuePos = config.Position{File: pos.File, Line: pos.Line, Column: pos.Column + len(text) - len(trimmed)}
 	p.pending = nil
 	if old := p.current.get(key); old != nil {
@@ -144,17 +144,6 @@ func (p *parser) entry(pos config.Position, text string) {
 		return
 	}
 	p.current.entries = append(p.current.entries, e)
-}
-
-// trimBlank drops empty lines at both ends.
-func trimBlank(lines []string) []string {
-	for len(lines) > 0 && lines[0] == "" {
-		lines = lines[1:]
-	}
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	return lines
 }
 
 // unescape decodes a value as GLib does. With list it is split at commas, which a backslash protects, and blanks around the elements are

@@ -19,16 +19,19 @@ type reader struct {
 	file    string
 	kf      keyFile
 	sysroot string
-	warned  map[string]bool // options without an equivalent that were named already
-	acls    map[string]*aclState
-	broken  bool          // part of the file could not be read
-	serial  bool          // a serial number was explained
-	allowed []config.Item // interfaces of [defaults]; nil: all
+
+	stateDirs []string        // where ggaoed may have saved what initiators have set
+	warned    map[string]bool // options without an equivalent that were named already
+	acls      map[string]*aclState
+	broken    bool          // part of the file could not be read
+	serial    bool          // a serial number was explained
+	allowed   []config.Item // interfaces of [defaults]; nil: all
 }
 
 // Read reads a ggaoed.conf. sysroot is put before /etc/ethers; empty but in tests.
 func Read(file string, data []byte, sysroot string) *config.Draft {
-	r := &reader{d: config.NewDraft(file), file: file, sysroot: sysroot, warned: map[string]bool{}, acls: map[string]*aclState{}}
+	r := &reader{d: config.NewDraft(file), file: file, sysroot: sysroot, warned: map[string]bool{}, acls: map[string]*aclState{},
+		stateDirs: stateDirs}
 	var broken bool
 	if r.kf, broken = parseKeyFile(file, data, r.d.Problem); broken {
 		r.broken = true
@@ -38,9 +41,9 @@ func Read(file string, data []byte, sysroot string) *config.Draft {
 		if i == 0 {
 			var head []string
 			head, g.comments = config.SplitHead(g.comments)
-			r.d.Head(trimBlank(head)...)
+			r.d.Head(config.TrimBlank(head)...)
 		}
-		g.comments = trimBlank(g.comments)
+		g.comments = config.TrimBlank(g.comments)
 	}
 	r.defaults()
 	r.accessLists()

@@ -44,7 +44,7 @@ func (r *reader) accessLists(blocks []*block) {
 				r.note(config.Warning, b, s, "the list rejects nobody, and goaoe logs refusals only, so nothing is logged", "for a line per request set trace = true in the export")
 			}
 		}
-		p.Remark(trimBlank(b.st.inner)...)
+		p.Remark(config.TrimBlank(b.st.inner)...)
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"goaoe/internal/config"
 )
@@ -43,23 +42,18 @@ func (r *reader) interfaces(blocks []*block) {
 		seen[name.value.text] = b.st.name.pos.Line
 		p := r.d.Add("interface", b.st.name.pos, b.label)
 		p.Comment(b.comment()...)
-		p.String("name", escapeGlob(name.value.text), source(b, name))
+		p.String("name", config.EscapeGlob(name.value.text), source(b, name))
 		if s := b.set["mtu"]; s != nil {
 			if s.value.text == "auto" {
-				p.Remark(trimBlank(s.comments)...)
+				p.Remark(config.TrimBlank(s.comments)...)
 				p.Remark("mtu = auto: as the interface has it")
 			} else if n, ok := r.number(b, s); ok {
 				p.Int("mtu", n, source(b, s))
 			}
 		}
 		r.logKeys(p, b)
-		p.Remark(trimBlank(b.st.inner)...)
+		p.Remark(config.TrimBlank(b.st.inner)...)
 	}
-}
-
-// escapeGlob protects what means something in goaoe's patterns: qaoed has none.
-func escapeGlob(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(s)
 }
 
 // defaults reads the default section.
@@ -86,17 +80,17 @@ func (r *reader) defaults(blocks []*block) {
 		}
 	}
 	if s := b.set["interface"]; s != nil {
-		p.List("interfaces", []config.Item{{Text: escapeGlob(s.value.text), Pos: s.value.pos}}, source(b, s))
+		p.List("interfaces", []config.Item{{Text: config.EscapeGlob(s.value.text), Pos: s.value.pos}}, source(b, s))
 	}
 	r.switches(p, b)
 	r.defaultCache(p, blocks)
 	r.logKeys(p, b)
 	r.acl(p, b)
 	if s := b.set["slot"]; s != nil {
-		p.Remark(trimBlank(s.comments)...)
+		p.Remark(config.TrimBlank(s.comments)...)
 		p.Remark("slot = " + s.value.text + ": the exports below have been numbered from there.")
 	}
-	p.Remark(trimBlank(b.st.inner)...)
+	p.Remark(config.TrimBlank(b.st.inner)...)
 }
 
 // defaultCache makes qaoed's default of writecache count: on. As that is not safe, it is said when a device depends on it.
@@ -298,7 +292,7 @@ func (r *reader) export(d *device) {
 	r.switches(p, b)
 	r.logKeys(p, b)
 	r.acl(p, b)
-	p.Remark(trimBlank(b.st.inner)...)
+	p.Remark(config.TrimBlank(b.st.inner)...)
 }
 
 // paths writes the interfaces of a device and of its further paths.
@@ -318,7 +312,7 @@ func (r *reader) paths(p *config.Part, d *device) {
 	}
 	add := func(x *device) {
 		if x.iface != "" {
-			items = append(items, config.Item{Text: escapeGlob(x.iface), Pos: x.ifacePos})
+			items = append(items, config.Item{Text: config.EscapeGlob(x.iface), Pos: x.ifacePos})
 		}
 	}
 	add(d)
@@ -328,7 +322,7 @@ func (r *reader) paths(p *config.Part, d *device) {
 			src.Comments = append(slices.Clone(src.Comments), x.iface+": "+c)
 		}
 		for _, key := range slices.Sorted(maps.Keys(x.set)) {
-			src.Comments = append(slices.Clone(src.Comments), trimBlank(x.set[key].comments)...)
+			src.Comments = append(slices.Clone(src.Comments), config.TrimBlank(x.set[key].comments)...)
 		}
 	}
 	p.List("interfaces", items, src)

@@ -77,10 +77,10 @@ func (r *reader) logTarget(b *block, name *statement, ours string) {
 		if !slices.Contains(syslogLevels, strings.ToUpper(s.value.text)) {
 			r.note(config.Error, b, s, fmt.Sprintf("%q is no level of syslog", s.value.text), "one of "+strings.Join(syslogLevels, ", "))
 		}
-		p.Remark(trimBlank(s.comments)...)
+		p.Remark(config.TrimBlank(s.comments)...)
 		p.Remark("syslog-level = " + s.value.text + "  (" + option(secLogging, "syslog-level").Instead + ")")
 	}
-	p.Remark(trimBlank(b.st.inner)...)
+	p.Remark(config.TrimBlank(b.st.inner)...)
 }
 
 // What qaoed.conf(5) allows.
@@ -91,7 +91,7 @@ var (
 
 // nameComments are the comments at the name of a section, and its old name if that had to change.
 func nameComments(name *statement, ours string) []string {
-	out := slices.Clone(trimBlank(name.comments))
+	out := slices.Clone(config.TrimBlank(name.comments))
 	if name.after != "" {
 		out = append(out, name.after)
 	}

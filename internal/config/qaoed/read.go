@@ -47,7 +47,7 @@ func Read(file string, data []byte, sysroot string) *config.Draft {
 	if len(r.top) > 0 {
 		var head []string
 		head, r.top[0].comments = config.SplitHead(r.top[0].comments)
-		r.d.Head(trimBlank(head)...)
+		r.d.Head(config.TrimBlank(head)...)
 	}
 	blocks := r.blocks()
 	r.logging(blocks)
@@ -73,7 +73,7 @@ func (r *reader) load(file string, data []byte, depth int) []statement {
 		r.broken = true
 		r.d.Broken()
 	}
-	r.d.Tail(trimBlank(tail)...)
+	r.d.Tail(config.TrimBlank(tail)...)
 	for _, s := range slices.Clone(out) {
 		if s.name.text == "include" && !s.isBlock {
 			out = append(out, r.include(s, depth)...)
@@ -146,7 +146,7 @@ func (r *reader) note(sev config.Severity, b *block, s *statement, msg, hint str
 
 // source describes a statement for the draft.
 func source(b *block, s *statement) config.Source {
-	return config.Source{Pos: s.name.pos, Label: b.label + " " + s.name.text, Raw: s.value.text, Comments: trimBlank(s.comments), After: s.after}
+	return config.Source{Pos: s.name.pos, Label: b.label + " " + s.name.text, Raw: s.value.text, Comments: config.TrimBlank(s.comments), After: s.after}
 }
 
 // global reads the statements outside of all sections.
@@ -164,7 +164,7 @@ func (r *reader) global() {
 		case s.name.text == "apisocket":
 			r.d.Section("control", s.name.pos, secGlobal).String("socket", s.value.text, source(b, s))
 		case s.name.text == "include":
-			r.d.Head(trimBlank(s.comments)...)
+			r.d.Head(config.TrimBlank(s.comments)...)
 			r.d.Head("include = " + s.value.text + ": the sections of these files are in this one.")
 		default:
 			r.unknown(b, s)
@@ -307,20 +307,9 @@ func (r *reader) onOff(b *block, s *statement) (yes, ok bool) {
 	return false, false
 }
 
-// trimBlank drops empty lines at both ends.
-func trimBlank(lines []string) []string {
-	for len(lines) > 0 && lines[0] == "" {
-		lines = lines[1:]
-	}
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	return lines
-}
-
 // comment returns the comments of a section: above it, and behind its brace.
 func (b *block) comment() []string {
-	lines := trimBlank(b.st.comments)
+	lines := config.TrimBlank(b.st.comments)
 	if b.st.after != "" {
 		lines = append(slices.Clone(lines), b.st.after)
 	}

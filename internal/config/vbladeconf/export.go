@@ -47,9 +47,9 @@ func (r *reader) export(in *instance) {
 	}
 	p.String("source", path, source(file))
 	netif := in.vars["netif"]
-	items := []config.Item{{Text: escapeGlob(netif.value), Pos: netif.at}}
+	items := []config.Item{{Text: config.EscapeGlob(netif.value), Pos: netif.at}}
 	for _, o := range in.others {
-		items = append(items, config.Item{Text: escapeGlob(o.vars["netif"].value), Pos: o.vars["netif"].at})
+		items = append(items, config.Item{Text: config.EscapeGlob(o.vars["netif"].value), Pos: o.vars["netif"].at})
 	}
 	p.List("interfaces", items, source(netif))
 	if config.UsableName(in.name) {
@@ -72,11 +72,6 @@ func (r *reader) export(in *instance) {
 		}
 	}
 	p.Remark(in.tail...)
-}
-
-// escapeGlob protects what means something in goaoe's patterns: vblade has none.
-func escapeGlob(s string) string {
-	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "*", `\*`, "?", `\?`).Replace(s)
 }
 
 // options reads the variable of that name: the flags of vblade, as getopt(3) takes them.

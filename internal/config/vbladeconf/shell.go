@@ -39,7 +39,7 @@ func parseShell(file string, data []byte, problem func(config.Problem)) (out []a
 		}
 		s.line(line, strings.TrimSuffix(l, "\r"))
 	}
-	return s.out, trimBlank(s.pending), ok
+	return s.out, config.TrimBlank(s.pending), ok
 }
 
 // line reads one line: any number of assignments, with blanks or semicolons between them, then perhaps a comment.
@@ -68,7 +68,7 @@ func (s *shell) line(n int, text string) {
 				Hint: "goaoe runs no shell: only assignments are read; a value with blanks needs quotes"})
 			return
 		}
-		a := assignment{name: rest[:size], pos: pos(), comments: trimBlank(s.pending)}
+		a := assignment{name: rest[:size], pos: pos(), comments: config.TrimBlank(s.pending)}
 		s.pending = nil
 		at += size + 1
 		a.at = pos()
@@ -141,15 +141,4 @@ func quoted(s string, b *strings.Builder) (used int, why string) {
 		}
 	}
 	return 0, "a quotation mark without its other half"
-}
-
-// trimBlank drops empty lines at both ends.
-func trimBlank(lines []string) []string {
-	for len(lines) > 0 && lines[0] == "" {
-		lines = lines[1:]
-	}
-	for len(lines) > 0 && lines[len(lines)-1] == "" {
-		lines = lines[:len(lines)-1]
-	}
-	return lines
 }
