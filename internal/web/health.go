@@ -53,8 +53,8 @@ func split(t string) (subject, text string) {
 	if a, rest, ok := strings.Cut(t, ": "); ok && isAddress(a) {
 		return a, rest
 	}
-	if a, _, ok := strings.Cut(t, " "); ok && isAddress(a) {
-		return a, t
+	if a, rest, ok := strings.Cut(t, " "); ok && isAddress(a) {
+		return a, rest
 	}
 	return "", t
 }

@@ -48,15 +48,28 @@ func newSite(b control.Backend, o Options) *site {
 	s.mux.HandleFunc("POST /api/changes", s.authorized(with(b.Change)))
 	s.mux.HandleFunc("POST /api/clear", s.authorized(with(b.Clear)))
 	s.mux.HandleFunc("POST /api/reload", s.authorized(with(b.Reload)))
-	s.mux.HandleFunc("POST /api/announce", s.authorized(with(func(ctx context.Context, q *struct {
-		Exports []aoe.Addr `json:"exports"`
-	}) (*control.ChangeReply, error) {
-		return b.Announce(ctx, q.Exports)
-	})))
+	s.mux.HandleFunc("POST /api/announce", s.authorized(with(s.announce)))
 	s.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusNotFound, control.Errorf(control.CodeNotFound, "there is nothing at %.100q", r.URL.Path))
 	})
 	return s
+}
+
+// announceRequest names exports by their addresses.
+type announceRequest struct {
+	Exports []string `json:"exports"`
+}
+
+func (s *site) announce(ctx context.Context, q *announceRequest) (*control.ChangeReply, error) {
+	var list []aoe.Addr
+	for _, text := range q.Exports {
+		a, err := aoe.ParseAddr(text)
+		if err != nil {
+			return nil, control.Errorf(control.CodeUsage, "%.40q is not an address", text)
+		}
+		list = append(list, a)
+	}
+	return s.b.Announce(ctx, list)
 }
 
 // ServeHTTP implements http.Handler.

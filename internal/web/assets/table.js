@@ -87,11 +87,12 @@ export class Table {
     if (td.said === now) return;
     td.said = now;
     td.classList.toggle("blank", v.text === "–" || v.text === "");
+    td.classList.toggle("zero", /^0( B)?(\/s)?$/.test(v.text)); // left out where room is short
     let main = v.text;
     if (v.state) main = h("span", { class: "pill", "data-state": v.state }, v.text);
     else if (v.link) {
       const old = td.querySelector("a"); // it may have the focus
-      main = old || h("a", { href: "#" + v.link, onclick: (e) => { e.preventDefault(); this.onopen(a(e)); } });
+      main = old || h("a", { href: "#" + v.link, onclick: (e) => { e.preventDefault(); this.onopen(e.currentTarget.getAttribute("href").slice(1)); } });
       main.textContent = v.text;
       main.setAttribute("href", "#" + v.link);
     }
@@ -103,4 +104,3 @@ export class Table {
   }
 }
 
-const a = (e) => e.currentTarget.getAttribute("href").slice(1);
