@@ -266,8 +266,8 @@ func ago(ns int64) string {
 	}
 }
 
-// fit chooses the columns that a width has room for, and returns their widths and what is left for a sparkline.
-func (t *table) fit(width int) (cols, widths []int, rest int) {
+// fit chooses the columns that a width has room for beside a sparkline of at least a size, and returns their widths and what is left.
+func (t *table) fit(width, spark int) (cols, widths []int, rest int) {
 	all := make([]int, len(t.cols))
 	for i, c := range t.cols {
 		all[i] = len(c.title) + 1 // the mark of the sorting
@@ -283,7 +283,7 @@ func (t *table) fit(width int) (cols, widths []int, rest int) {
 		}
 		return n
 	}
-	for sum() > width {
+	for sum()+spark > width {
 		worst := slices.MaxFunc(cols, func(a, b int) int { return t.cols[a].drop - t.cols[b].drop })
 		if t.cols[worst].drop == 0 {
 			break

@@ -69,15 +69,21 @@ func (m *Model) room() int {
 	return max(m.height-chrome, 1)
 }
 
+const helpText = "Latencies are of the last interval; ERR, DROP, RTX, DENIED and the like count since the start or goaoe clear stats. " +
+	"R and W are reads and writes, P50 and P99 what half and 99 per cent of them did not exceed, QUEUE how many were under way, RTX requests that " +
+	"were sent again, DROP requests without a reply. A row with ! has errors or is not served.\n\nAny key ends this help."
+
+// sparkRoom is what columns leave for the sparkline where the terminal is not narrow.
+const sparkRoom = 13
+
 // lines draws the screen, one string for each line.
 func (m *Model) lines() []string {
 	out := []string{m.head(), m.health(), m.tabs()}
 	switch {
 	case m.help:
 		out = append(out, strings.Split(m.helpView(true, m.keys), "\n")...)
-		out = append(out, "", "Latencies are of the last interval; ERR, DROP, RTX, DENIED and the like count since the start or goaoe clear stats.",
-			"R and W are reads and writes, P50 and P99 what half and 99 per cent of them did not exceed, QUEUE how many were under way,",
-			"RTX requests that were sent again, DROP requests without a reply. A row with ! has errors or is not served.", "", "Any key ends this help.")
+		out = append(out, "")
+		out = append(out, strings.Split(ansi.Wordwrap(helpText, m.width, ""), "\n")...)
 		return out
 	case m.detail != "":
 		body := m.detailLines()
@@ -118,8 +124,15 @@ func (m *Model) head() string {
 	if m.cur != nil {
 		at = m.cur.At.Local().Format("15:04:05")
 	}
-	parts := []string{bold.Render("goaoe top"), at}
-	if name, err := os.Hostname(); err == nil {
+	every := "every " + short(m.o.Interval)
+	if m.period != nil && m.period.Whole { // there is nothing to compare with yet
+		every = "mean since " + m.period.Since.Local().Format("2006-01-02 15:04")
+	}
+	if m.paused {
+		every = selected.Render("PAUSED")
+	}
+	parts := []string{bold.Render("goaoe top"), at, every}
+	if name, err := os.Hostname(); err == nil && m.width >= 100 {
 		parts = append(parts, word(name).text)
 	}
 	if m.status != nil && m.cur != nil {
@@ -133,15 +146,8 @@ func (m *Model) head() string {
 		}
 		parts = append(parts, fmt.Sprintf("read %s/s write %s/s, %s requests/s", humanize.IBytes(uint64(p.PerSecond(r))), humanize.IBytes(uint64(p.PerSecond(w))),
 			rate(p.PerSecond(ops)).text))
-		if p.Whole {
-			parts = append(parts, "(mean since "+p.Since.Local().Format("2006-01-02 15:04")+")")
-		}
 	}
-	every := "every " + short(m.o.Interval)
-	if m.paused {
-		every = selected.Render("PAUSED")
-	}
-	return strings.Join(append(parts, every), "  ")
+	return strings.Join(parts, "  ")
 }
 
 // short shows an interval: 200ms, 1s, 1m.
@@ -204,7 +210,11 @@ func (m *Model) tableLines() []string {
 	if m.period == nil {
 		return nil
 	}
-	cols, widths, rest := t.fit(m.width - 2)
+	least := 0
+	if m.width >= 80 {
+		least = sparkRoom
+	}
+	cols, widths, rest := t.fit(m.width-2, least)
 	head := "  "
 	for j, i := range cols {
 		title := t.cols[i].title
