@@ -81,7 +81,7 @@ func runCheck(env *Env, file string, format foreign.Format, f checkFlags) error 
 	}
 	if !f.syntax {
 		m := machine{sysroot: env.Sysroot}
-		problems = append(problems, m.check(cfg, sizes)...)
+		problems = append(problems, cfg.InItsWords(m.check(cfg, sizes))...)
 	}
 	problems = problems.Sorted()
 	if f.strict {

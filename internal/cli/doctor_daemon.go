@@ -11,6 +11,7 @@ import (
 
 	"goaoe/initiator"
 	"goaoe/internal/config"
+	"goaoe/internal/config/foreign"
 	"goaoe/internal/control"
 	"goaoe/internal/stats"
 )
@@ -24,11 +25,11 @@ func checkConfig(_ context.Context, p *patient) []finding {
 		}
 		return []finding{{Level: levelNote, Text: config.DefaultFile + " does not exist", Fix: "goaoe init > " + config.DefaultFile}}
 	}
-	cfg, problems := config.Load(p.file, config.Options{Sysroot: p.env.Sysroot})
+	cfg, _, problems := foreign.Load(p.file, foreign.Auto, config.Options{Sysroot: p.env.Sysroot})
 	if problems.Err() == nil {
 		p.cfg = cfg
 		sizes := make([]int64, len(cfg.Exports))
-		problems = append(problems, machine{sysroot: p.env.Sysroot}.check(cfg, sizes)...)
+		problems = append(problems, cfg.InItsWords(machine{sysroot: p.env.Sysroot}.check(cfg, sizes))...)
 	}
 	var out []finding
 	for _, x := range problems.Sorted() {

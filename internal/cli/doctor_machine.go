@@ -221,7 +221,7 @@ func (p *patient) roomFor(e control.Export) []finding {
 		return nil
 	}
 	missing := st.Size - st.Blocks*512
-	free := int64(fs.Bavail*uint64(fs.Bsize))
+	free := int64(fs.Bavail * uint64(fs.Bsize))
 	if missing <= free {
 		return nil
 	}

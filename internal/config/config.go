@@ -55,6 +55,18 @@ type Config struct {
 	Exports    []Export           // in the order of their addresses
 	Hosts      map[aoe.MAC]string // names of Ethernet addresses, of [hosts] and the ethers file; for messages
 	Disabled   []Export           // those that are switched off; they keep their addresses
+	// Words says what a foreign file calls what stands at its places: see InItsWords. Nil for native files.
+	Words map[Position]string
+}
+
+// InItsWords puts the names of a foreign file in the place of goaoe's into messages about it.
+func (c *Config) InItsWords(ps Problems) Problems {
+	for i := range ps {
+		if l := c.Words[ps[i].Position]; l != "" {
+			ps[i].Key = l
+		}
+	}
+	return ps
 }
 
 // Global holds the settings of the process.

@@ -188,6 +188,7 @@ func (d *Draft) Parse(opt Options) (*Config, Problems) {
 		return &Config{File: d.file}, d.relabel(dec.ps.unique().Sorted())
 	}
 	cfg, ps := build(d.file, dec, opt)
+	cfg.Words = d.labels
 	return cfg, d.relabel(ps)
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -112,7 +113,8 @@ func TestSetUnderLoad(t *testing.T) {
 	r := newRig(t, "")
 	r.image("disk", 1<<20)
 	r.want(0, `added`, "", "add", "0.1", "disk")
-	l := startLoad(t, r.open("e0.1"))
+	d := r.open("e0.1")
+	l := startLoad(t, d)
 	l.goesOn(r, "the start")
 	for _, s := range []string{"queue-length=2", "queue-length=1024", "queue-length=64", "write-cache=on", "buffer-count=8", "name=busy", "log-level=debug", "trace=false",
 		"accept=" + r.mac(), "model=other", "write-cache=off"} { // the last two open it anew
@@ -134,6 +136,71 @@ func TestSetUnderLoad(t *testing.T) {
 	}
 	l.goesOn(r, "all of it")
 	l.stop()
+	r.want(0, `changed`, "", "set", "0.1", "read-only=on")
+	if _, err := d.WriteAt(make([]byte, 512), 0); err == nil {
+		t.Error("a read-only export takes a write")
+	}
+	r.want(0, `changed`, "", "set", "0.1", "read-only=off")
+	if _, err := d.WriteAt(make([]byte, 512), 0); err != nil {
+		t.Errorf("after read-only=off: %v", err)
+	}
+	r.want(0, `changed`, "", "set", "0.1", "deny="+r.mac())
+	answered := make(chan error, 1)
+	go func() { _, err := d.ReadAt(make([]byte, 512), 0); answered <- err }()
+	select {
+	case err := <-answered:
+		t.Errorf("a denied initiator is answered: %v", err)
+	case <-time.After(300 * time.Millisecond):
+	}
+	r.want(0, `changed`, "", "set", "0.1", "--unset", "deny")
+	if err := <-answered; err != nil { // the initiator asks again and again
+		t.Errorf("after --unset deny: %v", err)
+	}
+}
+
+// TestForceUnderLoad: what was acknowledged before an export was removed by force is in the file, and no more is answered.
+func TestForceUnderLoad(t *testing.T) {
+	r := newRig(t, "")
+	const block, blocks = 4096, 1024
+	file := r.image("disk", block*blocks)
+	r.want(0, `added`, "", "add", "1.0", "disk", "--write-cache")
+	d := r.openFor("e1.0", 2*time.Second)
+	var done [blocks]atomic.Bool // acknowledged
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for {
+				n := next.Add(1) - 1
+				if n >= blocks {
+					next.Store(0) // once more: the same data
+					continue
+				}
+				if _, err := d.WriteAt(bytes.Repeat([]byte{byte(n%255 + 1)}, block), n*block); err != nil {
+					return
+				}
+				done[n].Store(true)
+			}
+		})
+	}
+	r.until("I/O runs", func() bool { return next.Load() > 100 })
+	r.want(0, `removed`, "", "rm", "1.0", "--force")
+	got, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Wait() // each has got its timeout
+	n := 0
+	for i := range done {
+		if done[i].Load() {
+			if n++; got[i*block] != byte(i%255+1) || got[i*block+block-1] != byte(i%255+1) {
+				t.Fatalf("block %d was acknowledged and is not in the file", i)
+			}
+		}
+	}
+	if n < 50 {
+		t.Errorf("%d blocks were acknowledged", n)
+	}
 }
 
 // mac is the address of the initiator.

@@ -254,13 +254,19 @@ func (r *rig) image(name string, size int64) string {
 // open opens an export at the initiator's end.
 func (r *rig) open(address string) *initiator.Disk {
 	r.t.Helper()
+	return r.openFor(address, 20*time.Second)
+}
+
+// openFor is open with a time after which a request that is not answered fails.
+func (r *rig) openFor(address string, timeout time.Duration) *initiator.Disk {
+	r.t.Helper()
 	addr, err := aoe.ParseAddr(address)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	var d *initiator.Disk
 	r.ns.Do(func() {
-		d, err = initiator.Open(context.Background(), "vb", addr, initiator.Options{Timeout: 20 * time.Second})
+		d, err = initiator.Open(context.Background(), "vb", addr, initiator.Options{Timeout: timeout})
 	})
 	if err != nil {
 		r.t.Fatalf("opening %s: %v", address, err)
