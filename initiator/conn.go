@@ -28,6 +28,7 @@ type op struct {
 	pending int
 	err     error
 	done    chan struct{}
+	reply   *aoe.ATA // where the registers of the reply go; nil when nobody asks
 }
 
 // exchange is one request that is outstanding, from its first transmission to its answer.
@@ -281,6 +282,9 @@ func (s *exchange) verdict(h aoe.Header, f []byte) (answered bool, fault error) 
 		return false, nil
 	}
 	regs, data, _ := aoe.DecodeATA(f) // long enough
+	if s.op != nil && s.op.reply != nil {
+		*s.op.reply = regs
+	}
 	switch opcode := s.frame[27]; {
 	case regs.Command == opcode && (opcode == ata.OpFlush || opcode == ata.OpFlushExt):
 		// ggaoed leaves the opcode where the status belongs, and means success

@@ -1,9 +1,11 @@
 package initiator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -42,57 +44,106 @@ func Interfaces() ([]string, error) {
 	return names, nil
 }
 
-// Discover asks on each interface who is there, for the time wait (0: 500 ms), and returns the answers ordered by address, interface
-// and MAC: a target that is reached in several ways is there several times. No interfaces means all that are up. What failed
-// on single interfaces comes as an error beside what the others found.
-func Discover(ctx context.Context, interfaces []string, wait time.Duration) ([]Target, error) {
-	if len(interfaces) == 0 {
-		var err error
-		if interfaces, err = Interfaces(); err != nil {
-			return nil, err
-		}
+// Discover asks on each interface who is there and yields the answers as they come, each once: a target that is reached in several
+// ways comes several times. It ends after Search.Wait, or with ctx when Search.Watch is set. What fails on one interface is
+// yielded as an error and does not end the others.
+func Discover(ctx context.Context, s Search) iter.Seq2[Target, error] {
+	return func(yield func(Target, error) bool) {
+		interfaces := s.Interfaces
 		if len(interfaces) == 0 {
-			return nil, errors.New("no Ethernet interface is up")
+			var err error
+			if interfaces, err = Interfaces(); err != nil {
+				yield(Target{}, err)
+				return
+			}
+			if len(interfaces) == 0 {
+				yield(Target{}, errors.New("no Ethernet interface is up"))
+				return
+			}
 		}
-	}
-	if wait <= 0 {
-		wait = 2 * askAgain
-	}
-	ctx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	var wg sync.WaitGroup
-	found := make([][]Target, len(interfaces))
-	errs := make([]error, len(interfaces))
-	for i, name := range interfaces {
-		// Opened by the caller's own thread: that is the one whose network namespace counts.
-		l, err := packet.Open(name, packet.Options{})
-		if err != nil {
-			errs[i] = err
-			continue
+		wait := s.Wait
+		if wait <= 0 {
+			wait = 2 * askAgain
 		}
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			err := search(ctx, l, everybody, func(t Target) bool { found[i] = append(found[i], t); return true })
-			errs[i] = errors.Join(err, l.Close())
+		var cancel context.CancelFunc
+		if s.Watch {
+			ctx, cancel = context.WithCancel(ctx)
+		} else {
+			ctx, cancel = context.WithTimeout(ctx, wait)
+		}
+		type found struct {
+			t   Target
+			err error
+		}
+		all := make(chan found)
+		var wg sync.WaitGroup
+		defer func() {
+			cancel()
+			for range all { // until the searches have ended
+			}
 		}()
-	}
-	wg.Wait()
-	all := slices.Concat(found...)
-	slices.SortFunc(all, func(a, b Target) int {
-		switch {
-		case a.Addr != b.Addr:
-			return int(a.Addr.Key()) - int(b.Addr.Key())
-		case a.Interface != b.Interface:
-			return slices.Compare([]byte(a.Interface), []byte(b.Interface))
+		tell := func(f found) {
+			wg.Go(func() {
+				select {
+				case all <- f:
+				case <-ctx.Done():
+				}
+			})
 		}
-		return slices.Compare(a.MAC[:], b.MAC[:])
+		for _, name := range interfaces {
+			// Opened by the caller's own thread: that is the one whose network namespace counts.
+			l, err := packet.Open(name, packet.Options{})
+			if err != nil {
+				tell(found{err: err})
+				continue
+			}
+			wg.Go(func() {
+				err := search(ctx, l, everybody, func(t Target) bool {
+					for _, a := range s.Addrs {
+						if a.Match(t.Addr) {
+							all <- found{t: t}
+							return true
+						}
+					}
+					if len(s.Addrs) == 0 {
+						all <- found{t: t}
+					}
+					return true
+				})
+				if err = errors.Join(err, l.Close()); err != nil {
+					tell(found{err: err})
+				}
+			})
+		}
+		go func() { wg.Wait(); close(all) }()
+		for f := range all {
+			if !yield(f.t, f.err) {
+				return
+			}
+		}
+	}
+}
+
+// DiscoverAll is Discover with the answers collected, ordered by address, interface and MAC. What failed on single interfaces
+// comes as an error beside what the others found.
+func DiscoverAll(ctx context.Context, s Search) ([]Target, error) {
+	var all []Target
+	var errs []error
+	for t, err := range Discover(ctx, s) {
+		if err != nil {
+			errs = append(errs, err)
+		} else {
+			all = append(all, t)
+		}
+	}
+	slices.SortFunc(all, func(a, b Target) int {
+		return cmp.Or(cmp.Compare(a.Addr.Key(), b.Addr.Key()), cmp.Compare(a.Interface, b.Interface), slices.Compare(a.MAC[:], b.MAC[:]))
 	})
 	return all, errors.Join(errs...)
 }
 
 // find looks for one target.
-func find(ctx context.Context, l link.Link, addr aoe.Addr, wait time.Duration) (Target, error) {
+func find(ctx context.Context, l link.Link, addr aoe.Addr, macs []aoe.MAC, wait time.Duration) (Target, error) {
 	if wait <= 0 {
 		wait = defaultWait
 	}
@@ -100,7 +151,13 @@ func find(ctx context.Context, l link.Link, addr aoe.Addr, wait time.Duration) (
 	defer cancel()
 	var t Target
 	got := false
-	if err := search(short, l, addr, func(x Target) bool { t, got = x, true; return false }); err != nil {
+	err := search(short, l, addr, func(x Target) bool {
+		if len(macs) == 0 || slices.Contains(macs, x.MAC) {
+			t, got = x, true
+		}
+		return !got
+	})
+	if err != nil {
 		return t, err
 	}
 	if err := ctx.Err(); err != nil && !got {

@@ -12,9 +12,6 @@ import (
 	"goaoe/internal/link/packet"
 )
 
-// SectorSize is the unit of a disk in bytes: offsets and lengths must be multiples of it.
-const SectorSize = aoe.SectorSize
-
 // Disk is a target's disk. Its methods may be called by several goroutines at a time.
 type Disk struct {
 	c       *conn
@@ -27,18 +24,33 @@ var (
 	_ io.WriterAt = (*Disk)(nil)
 )
 
-// Open finds the target on the interface, identifies its disk and returns it. ctx covers the opening only. It fails with
-// ErrNotFound when nothing answers within Options.Wait.
-func Open(ctx context.Context, iface string, addr aoe.Addr, o Options) (*Disk, error) {
-	l, err := packet.Open(iface, packet.Options{})
-	if err != nil {
-		return nil, err
+// Open finds the target, identifies its disk and returns it. ctx covers the opening only. It fails with ErrNotFound when nothing
+// answers within Options.Wait.
+func Open(ctx context.Context, addr aoe.Addr, o Options) (*Disk, error) {
+	names := o.Interfaces
+	if len(names) == 0 {
+		var err error
+		if names, err = Interfaces(); err != nil {
+			return nil, err
+		}
+		if len(names) == 0 {
+			return nil, errors.New("no Ethernet interface is up")
+		}
 	}
-	d, err := open(ctx, l, addr, o)
-	if err != nil {
-		return nil, errors.Join(err, l.Close())
+	var errs []error
+	for _, name := range names {
+		l, err := packet.Open(name, packet.Options{})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		d, err := open(ctx, l, addr, o)
+		if err == nil {
+			return d, nil
+		}
+		errs = append(errs, err, l.Close())
 	}
-	return d, nil
+	return nil, errors.Join(errs...)
 }
 
 // open opens a disk over a link, which belongs to the disk if it succeeds.
@@ -46,7 +58,7 @@ func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, er
 	if addr.Wild() {
 		return nil, fmt.Errorf("%v: an exact address is needed", addr)
 	}
-	t, err := find(ctx, l, addr, o.Wait)
+	t, err := find(ctx, l, addr, o.Targets, o.Wait)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +86,7 @@ func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, er
 func (d *Disk) identify(ctx context.Context) error {
 	var b [SectorSize]byte
 	regs := aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
-	if err := d.command(ctx, regs, b[:]); err != nil {
+	if _, err := d.Command(ctx, regs, nil, b[:]); err != nil {
 		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
 	}
 	id, err := ata.ParseIdentify(b[:])
@@ -85,12 +97,16 @@ func (d *Disk) identify(ctx context.Context) error {
 	return nil
 }
 
-// command runs one command without a range.
-func (d *Disk) command(ctx context.Context, regs aoe.ATA, into []byte) error {
-	o := &op{done: make(chan struct{}), pending: 1}
+// Command runs one ATA command that neither reads nor writes sectors by their numbers (SMART and the like). With data it is sent behind
+// the registers; what the target returns behind its registers is copied to into, which must not be longer than that. The registers
+// of the reply come back, also beside an error that they are the reason for.
+func (d *Disk) Command(ctx context.Context, regs aoe.ATA, data, into []byte) (aoe.ATA, error) {
+	var reply aoe.ATA
+	o := &op{done: make(chan struct{}), pending: 1, reply: &reply}
 	defer context.AfterFunc(ctx, d.c.nudge)()
-	err := d.c.begin(ctx, o, regs, false, 0, 0, nil, into)
-	return d.wait(ctx, o, err)
+	err := d.c.begin(ctx, o, regs, len(data) > 0, 0, 0, data, into)
+	err = d.wait(ctx, o, err)
+	return reply, err
 }
 
 // wait waits for what o has begun. One is taken off its count for the caller's own hold on it.
@@ -123,6 +139,52 @@ func (d *Disk) Size() int64 { return int64(d.id.Sectors) * SectorSize }
 
 // FrameSectors is how many sectors one request carries.
 func (d *Disk) FrameSectors() int { return d.sectors }
+
+// Addr returns the address.
+func (d *Disk) Addr() aoe.Addr { return d.c.target.Addr }
+
+// Paths returns the ways to the disk.
+func (d *Disk) Paths() []Path {
+	d.c.mu.Lock()
+	defer d.c.mu.Unlock()
+	t := d.c.target
+	return []Path{{Interface: t.Interface, MAC: t.MAC, State: Up, MTU: t.MTU, Sectors: d.sectors, BufferCount: t.BufferCount,
+		RTT: d.c.rtt.mean, Window: d.c.window, Outstanding: d.c.inflight, Stats: d.c.stats}}
+}
+
+// Refresh asks the disk anew what it is. Growth and shrinking become events.
+func (d *Disk) Refresh(ctx context.Context) error { return d.identify(ctx) }
+
+// Trim tells the disk that n bytes at off are not needed any more: both multiples of SectorSize. It fails with ErrUnsupported when
+// the disk has no TRIM.
+func (d *Disk) Trim(ctx context.Context, off, n int64) error {
+	if !d.id.Trim {
+		return fmt.Errorf("%v: trim: %w", d.c.target.Addr, ErrUnsupported)
+	}
+	if off < 0 || n < 0 || off%SectorSize != 0 || n%SectorSize != 0 || off > d.Size() || n > d.Size()-off {
+		return fmt.Errorf("%v: trimming %d bytes at %d of %d: %w", d.c.target.Addr, n, off, d.Size(), ErrRange)
+	}
+	lba, left := uint64(off/SectorSize), uint64(n/SectorSize)
+	for left > 0 {
+		var b [SectorSize]byte
+		from := lba
+		for i := 0; i < SectorSize/ata.TrimEntryLen && left > 0; i++ {
+			k := min(left, 0xffff)
+			ata.PutTrimRange(b[:], i, lba, int(k))
+			lba, left = lba+k, left-k
+		}
+		regs := aoe.ATA{Flags: aoe.ATAExtended | aoe.ATAWrite, Feature: ata.FeatureTrim, Count: 1, Command: ata.OpDSM}
+		o := &op{done: make(chan struct{}), pending: 1}
+		stop := context.AfterFunc(ctx, d.c.nudge)
+		err := d.c.begin(ctx, o, regs, true, from, lba, b[:], nil)
+		err = d.wait(ctx, o, err)
+		stop()
+		if err != nil {
+			return fmt.Errorf("%v: trim: %w", d.c.target.Addr, err)
+		}
+	}
+	return nil
+}
 
 // Stats returns the counters.
 func (d *Disk) Stats() Stats {
@@ -210,9 +272,9 @@ func (d *Disk) part(ctx context.Context, o *op, p []byte, lba uint64, write bool
 
 // Flush has the target bring everything that it has answered to stable storage.
 func (d *Disk) Flush(ctx context.Context) error {
-	err := d.command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil)
+	_, err := d.Command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil, nil)
 	if errors.Is(err, ErrRefused) {
-		err = d.command(ctx, aoe.ATA{Command: ata.OpFlush}, nil)
+		_, err = d.Command(ctx, aoe.ATA{Command: ata.OpFlush}, nil, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("%v: flush: %w", d.c.target.Addr, err)

@@ -44,7 +44,7 @@ func TestVblade(t *testing.T) {
 func useVblade(t *testing.T, iface, path string, mtu int) {
 	ctx := context.Background()
 	want := aoe.Addr{Major: 5, Minor: 7}
-	d, err := Open(ctx, iface, want, Options{Wait: 10 * time.Second})
+	d, err := Open(ctx, want, Options{Interfaces: []string{iface}, Wait: 10 * time.Second})
 	if err != nil {
 		t.Error(err)
 		return
@@ -57,7 +57,7 @@ func useVblade(t *testing.T, iface, path string, mtu int) {
 	if d.Size() != 1<<20 || d.FrameSectors() != aoe.AdvertisedSectors(mtu) {
 		t.Errorf("size %d, %d sectors a frame", d.Size(), d.FrameSectors())
 	}
-	found, err := Discover(ctx, []string{iface}, 0)
+	found, err := DiscoverAll(ctx, Search{Interfaces: []string{iface}})
 	if err != nil || len(found) != 1 || found[0].Addr != want || found[0].MAC != d.Target().MAC {
 		t.Errorf("discovered %v, %v", found, err)
 	}

@@ -33,7 +33,7 @@ func demoServed(w io.Writer, s daemon.Status) {
 
 // demoUse is the other end: it finds the disk, writes, reads back, compares, and measures.
 func demoUse(ctx context.Context, w io.Writer) error {
-	targets, err := initiator.Discover(ctx, []string{demoInitiator}, 0)
+	targets, err := initiator.DiscoverAll(ctx, initiator.Search{Interfaces: []string{demoInitiator}})
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func demoUse(ctx context.Context, w io.Writer) error {
 	}
 	t := targets[0]
 	fmt.Fprintf(w, "discovered  %v at %v\n", t.Addr, t.MAC)
-	disk, err := initiator.Open(ctx, demoInitiator, demoAddr, initiator.Options{})
+	disk, err := initiator.Open(ctx, demoAddr, initiator.Options{Interfaces: []string{demoInitiator}})
 	if err != nil {
 		return err
 	}

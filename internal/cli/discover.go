@@ -12,6 +12,7 @@ import (
 	"github.com/dustin/go-humanize"
 	"github.com/spf13/cobra"
 
+	"goaoe/aoe"
 	"goaoe/initiator"
 )
 
@@ -81,12 +82,12 @@ func discover(ctx context.Context, interfaces []string, wait time.Duration) ([]d
 	if ctx == nil {
 		ctx = context.Background()
 	}
-	targets, err := initiator.Discover(ctx, interfaces, wait)
+	targets, err := initiator.DiscoverAll(ctx, initiator.Search{Interfaces: interfaces, Wait: wait})
 	rows := make([]discovered, 0, len(targets))
 	for _, t := range targets {
 		r := discovered{Address: t.Addr.String(), MAC: t.MAC.String(), Interface: t.Interface, MTU: t.MTU, Sectors: t.Sectors,
 			BufferCount: t.BufferCount, Config: string(t.Config)}
-		d, e := initiator.Open(ctx, t.Interface, t.Addr, initiator.Options{Timeout: 2 * time.Second})
+		d, e := initiator.Open(ctx, t.Addr, initiator.Options{Interfaces: []string{t.Interface}, Targets: []aoe.MAC{t.MAC}, Timeout: 2 * time.Second})
 		if e != nil {
 			r.Error = e.Error()
 		} else {

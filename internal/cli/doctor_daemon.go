@@ -158,7 +158,7 @@ func checkDuplicates(ctx context.Context, p *patient) []finding {
 	if len(names) == 0 {
 		return nil
 	}
-	heard, err := initiator.Discover(ctx, names, duplicateWait)
+	heard, err := initiator.DiscoverAll(ctx, initiator.Search{Interfaces: names, Wait: duplicateWait})
 	if err != nil && len(heard) == 0 {
 		return []finding{{Level: levelNote, Text: "the wire could not be asked: " + oneLine(err.Error()), Fix: "run as root"}}
 	}

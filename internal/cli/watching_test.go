@@ -134,7 +134,7 @@ func (r *watchRig) serve() {
 func (r *watchRig) load(slot uint8, reads, writes int) (mac string, again uint64) {
 	r.t.Helper()
 	r.ns.Do(func() {
-		d, err := initiator.Open(context.Background(), r.b, aoe.Addr{Major: 1, Minor: slot}, initiator.Options{Timeout: 20 * time.Second})
+		d, err := initiator.Open(context.Background(), aoe.Addr{Major: 1, Minor: slot}, initiator.Options{Interfaces: []string{r.b}, Timeout: 20 * time.Second})
 		if err != nil {
 			r.t.Fatal(err)
 		}

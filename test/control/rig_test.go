@@ -266,7 +266,7 @@ func (r *rig) openFor(address string, timeout time.Duration) *initiator.Disk {
 	}
 	var d *initiator.Disk
 	r.ns.Do(func() {
-		d, err = initiator.Open(context.Background(), "vb", addr, initiator.Options{Timeout: timeout})
+		d, err = initiator.Open(context.Background(), addr, initiator.Options{Interfaces: []string{"vb"}, Timeout: timeout})
 	})
 	if err != nil {
 		r.t.Fatalf("opening %s: %v", address, err)
