@@ -38,7 +38,7 @@ func MainAs(name string, args []string, stdout, stderr io.Writer) int {
 	for _, p := range programs() {
 		if p.name == name {
 			env.Program = name
-			return guard(stderr, func() int { return p.run(env, args) })
+			return min(guard(stderr, func() int { return p.run(env, args) }), ExitFailure) // the originals know no other
 		}
 	}
 	return Main(args, stdout, stderr)
@@ -47,19 +47,20 @@ func MainAs(name string, args []string, stdout, stderr io.Writer) int {
 // letters are the options of a program in getopt's form: "b:dr" has -b with a value, -d and -r.
 type letters string
 
-// getopt takes the options off args as getopt(3) does in the originals: letters may stand together, values may follow at once, --
-// ends them. The result has the values of each letter given, "" for those without one.
+// getopt takes the options off args as getopt(3) of the GNU C library does in the originals: letters may stand together, values may
+// follow at once, options may stand behind arguments, -- ends them. The result has the values of each letter given, "" for those without one.
 func (l letters) getopt(args []string) (opts map[byte][]string, rest []string, err error) {
 	opts = map[byte][]string{}
 	for len(args) > 0 {
 		a := args[0]
+		args = args[1:]
 		if a == "--" {
-			return opts, args[1:], nil
+			return opts, append(rest, args...), nil
 		}
 		if len(a) < 2 || a[0] != '-' {
-			break
+			rest = append(rest, a)
+			continue
 		}
-		args = args[1:]
 		for i := 1; i < len(a); i++ {
 			at := strings.IndexByte(string(l), a[i])
 			if at < 0 || a[i] == ':' {
@@ -79,7 +80,7 @@ func (l letters) getopt(args []string) (opts map[byte][]string, rest []string, e
 			opts[a[i]] = append(opts[a[i]], value)
 		}
 	}
-	return opts, args, nil
+	return opts, rest, nil
 }
 
 // usage prints how a program is called, with what was wrong, and returns exit status 1, as the originals do.
@@ -134,16 +135,16 @@ func runVbladed(env *Env, args []string) int {
 }
 
 func runGgaoed(env *Env, args []string) int {
-	const text = "[-c FILE] [-d]\n  -c, --config=FILE   configuration file (default /etc/ggaoed.conf)\n  -d, --debug         stay in the foreground and log to stderr\n" +
-		"  -h, --help          print this\n  -V, --version       print the version"
-	opts, rest, err := letters("c:dhV").getopt(shortened(args, map[string]string{"config": "c", "debug": "d", "help": "h", "version": "V"}))
+	const text = "[-c FILE] [-d] [-n]\n  -c, --config=FILE   configuration file (default /etc/ggaoed.conf)\n  -d, --debug         stay in the foreground and log more, to stderr\n" +
+		"  -n, --nofork        stay in the foreground\n  -h, --help          print this\n  -V, --version       print the version"
+	opts, rest, err := letters("c:dhnV").getopt(shortened(args, map[string]string{"config": "c", "debug": "d", "help": "h", "nofork": "n", "version": "V"}))
 	switch {
 	case err != nil:
 		return usage(env, text, err)
 	case len(rest) > 0:
 		return usage(env, text, fmt.Errorf("%q: ggaoed takes no arguments", rest[0]))
 	}
-	return oldDaemon(env, args, opts, text, "/etc/ggaoed.conf", "ggaoed", has(opts, 'd'), 'V')
+	return oldDaemon(env, args, opts, text, "/etc/ggaoed.conf", "ggaoed", has(opts, 'd') || has(opts, 'n'), 'V')
 }
 
 func runQaoed(env *Env, args []string) int {
@@ -176,7 +177,11 @@ func oldDaemon(env *Env, args []string, opts map[byte][]string, text, file, form
 		file = c[len(c)-1]
 	}
 	if foreground || isDetached() {
-		return Run(env, []string{"serve", "-c", file, "--format", format})
+		native := []string{"serve", "-c", file, "--format", format}
+		if has(opts, 'd') {
+			native = append(native, "--log-level", "debug")
+		}
+		return Run(env, native)
 	}
 	return detach(env, env.Program, args)
 }

@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"goaoe/internal/control"
@@ -13,18 +15,19 @@ import (
 )
 
 const ggaoectlUsage = `[-c FILE] COMMAND [ARG...]
-  stats [NAME...]           counters of devices and interfaces
-  monitor [SECONDS [COUNT]] what happens, again and again
-  reload                    read the configuration anew
-  show-config NAME...       the config string of devices
-  show-macmask NAME...      their MAC mask lists
-  show-reserve NAME...      their reserve lists
-  clear-config NAME...      empty the config string of devices
-  clear-macmask NAME...     their MAC mask lists
-  clear-reserve NAME...     their reserve lists
+  stats [NAME...]              counters of devices and interfaces
+  monitor [SECONDS] [NAME...]  what happens, again and again
+  reload                       read the configuration anew
+  show-config [NAME...]        the config strings of devices
+  show-macmask [NAME...]       their MAC mask lists
+  show-reserve [NAME...]       their reserve lists
+  clear-stats [NAME...]        begin to count anew
+  clear-config NAME...         empty the config strings of devices
+  clear-macmask NAME...        their MAC mask lists
+  clear-reserve NAME...        their reserve lists
 NAME is the name of a section of ggaoed.conf, an address such as 0.1, or a pattern`
 
-// runGgaoectl is ggaoectl by the commands of goaoe. -c is taken and not needed: the daemon knows its file.
+// runGgaoectl is ggaoectl by the commands of goaoe. -c is taken and not needed: the daemon knows its file. -V is not ggaoectl's.
 func runGgaoectl(env *Env, args []string) int {
 	opts, rest, err := letters("c:hV").getopt(shortened(args, map[string]string{"config": "c", "help": "h", "version": "V"}))
 	switch {
@@ -44,9 +47,11 @@ func runGgaoectl(env *Env, args []string) int {
 	case "stats":
 		return report(env, asFailure(ggaStats(env, names)))
 	case "monitor":
-		return ggaMonitor(env, names)
+		return Run(env, append([]string{"monitor"}, names...))
 	case "reload":
 		return Run(env, []string{"reload"})
+	case "clear-stats":
+		return Run(env, append([]string{"clear", "stats", "--"}, names...))
 	}
 	what, isShow := strings.CutPrefix(cmd, "show-")
 	clear, isClear := strings.CutPrefix(cmd, "clear-")
@@ -56,30 +61,20 @@ func runGgaoectl(env *Env, args []string) int {
 	if !isShow && !isClear || !slices.Contains([]string{"config", "macmask", "reserve"}, what) {
 		return usage(env, ggaoectlUsage, fmt.Errorf("there is no command %q", cmd))
 	}
+	if isShow {
+		return report(env, asFailure(ggaShow(env, what, names)))
+	}
 	if len(names) == 0 {
 		return usage(env, ggaoectlUsage, fmt.Errorf("%s needs the name of a device", cmd))
 	}
-	if isClear {
-		if what == "macmask" {
-			what = "mask"
-		}
-		native := []string{"clear", what, "--"}
-		if what == "reserve" { // ggaoectl asks nobody
-			native = []string{"clear", what, "--force", "--"}
-		}
-		return Run(env, append(native, names...))
+	if what == "macmask" {
+		what = "mask"
 	}
-	return report(env, asFailure(ggaShow(env, what, names)))
-}
-
-// ggaMonitor is goaoe monitor with the count where ggaoectl has it.
-func ggaMonitor(env *Env, args []string) int {
-	native := []string{"monitor"}
-	if len(args) > 1 && strings.Trim(args[1], "0123456789") == "" {
-		native = append(native, "-c", args[1])
-		args = append(args[:1:1], args[2:]...)
+	native := []string{"clear", what, "--"}
+	if what == "reserve" { // ggaoectl asks nobody
+		native = []string{"clear", what, "--force", "--"}
 	}
-	return Run(env, append(native, args...))
+	return Run(env, append(native, names...))
 }
 
 // named tells whether an export or interface is meant by one of the names; without any all are.
@@ -97,8 +92,8 @@ func named(names []string, candidates ...string) bool {
 	return false
 }
 
-// ggaStats prints one counter per line, as "NAME COUNTER VALUE", with ggaoed's names of them. Nothing is printed for names that there
-// are none of: scripts find out so what is exported.
+// ggaStats prints the counters as ggaoectl does: a block for each device and interface, "# Statistics for device NAME" and then
+// "COUNTER: VALUE" by its names of them. Nothing is printed for names that there are none of: scripts find out so what is exported.
 func ggaStats(env *Env, names []string) error {
 	c := control.NewClient(control.FindSocket(env.Sysroot))
 	defer c.Close()
@@ -108,60 +103,62 @@ func ggaStats(env *Env, names []string) error {
 	if err != nil {
 		return controlError(err)
 	}
-	line := func(name, counter string, v uint64) { fmt.Fprintf(env.Stdout, "%s %s %d\n", name, counter, v) }
+	block := func(kind, name string, counters []counter) {
+		fmt.Fprintf(env.Stdout, "# Statistics for %s %s\n", kind, name)
+		for _, c := range counters {
+			fmt.Fprintf(env.Stdout, "%s: %s\n", c.name, c.value)
+		}
+		fmt.Fprintln(env.Stdout)
+	}
 	for _, e := range s.Exports {
 		addr := strings.TrimPrefix(e.Address, "e")
-		if !named(names, e.Name, addr, e.Address) {
-			continue
-		}
-		name := e.Name
-		if name == "" {
-			name = addr
-		}
-		for _, v := range ggaExport(&e.ExportSnapshot) {
-			line(name, v.name, v.n)
+		if named(names, e.Name, addr, e.Address) {
+			block("device", cmp.Or(e.Name, addr), ggaExport(&e.ExportSnapshot))
 		}
 	}
 	for _, p := range s.Interfaces {
-		if !named(names, p.Name) {
-			continue
-		}
-		for _, v := range ggaPort(&p.PortSnapshot) {
-			line(p.Name, v.name, v.n)
+		if named(names, p.Name) {
+			block("interface", p.Name, ggaPort(&p.PortSnapshot))
 		}
 	}
 	return nil
 }
 
-type counter struct {
-	name string
-	n    uint64
+type counter struct{ name, value string }
+
+func figure(name string, n uint64) counter { return counter{name, strconv.FormatUint(n, 10)} }
+
+// span is a time, in seconds with six digits that count.
+func span(name string, ns uint64) counter {
+	return counter{name, strconv.FormatFloat(float64(ns)/1e9, 'g', 6, 64)}
 }
 
-// ggaExport names the counters of an export as ggaoed does; times are microseconds.
+// ggaExport names the counters of an export as ggaoed 1.1 does.
 func ggaExport(e *stats.ExportSnapshot) []counter {
 	l := &e.Latency
 	return []counter{
-		{"read_cnt", e.Reads}, {"read_bytes", e.ReadBytes}, {"read_time", l.Read.SumNs / 1000},
-		{"write_cnt", e.Writes}, {"write_bytes", e.WriteBytes}, {"write_time", l.Write.SumNs / 1000},
-		{"other_cnt", e.Others + e.Flushes + e.Discards}, {"other_time", (l.Other.SumNs + l.Flush.SumNs) / 1000},
-		{"io_slots", e.Storage.Ops}, {"io_runs", e.Storage.Batches},
-		{"queue_length", e.InFlight + e.Queued}, {"queue_stalled", e.Stalls}, {"queue_over", e.Drops[stats.DropFull.String()]},
-		{"ata_err", e.Errors}, {"proto_err", e.Rejects},
+		figure("read_cnt", e.Reads), figure("read_bytes", e.ReadBytes), span("read_time", l.Read.SumNs),
+		figure("write_cnt", e.Writes), figure("write_bytes", e.WriteBytes), span("write_time", l.Write.SumNs),
+		figure("other_cnt", e.Others+e.Flushes+e.Discards), span("other_time", l.Other.SumNs+l.Flush.SumNs),
+		figure("io_slots", e.Storage.Ops), figure("io_runs", e.Storage.Batches),
+		figure("queue_length", e.InFlight+e.Queued), figure("queue_stall", e.Stalls), figure("queue_over", e.Drops[stats.DropFull.String()]),
+		figure("ata_err", e.Errors), figure("proto_err", e.Rejects),
 	}
 }
 
-// ggaPort does the same for an interface.
+// ggaPort does the same for an interface. broadcast, which ggaoed counts too, is not counted here.
 func ggaPort(p *stats.PortSnapshot) []counter {
 	ignored := p.Drops[stats.DropAddress.String()] + p.Drops[stats.DropResponse.String()]
 	return []counter{
-		{"rx_cnt", p.RxFrames}, {"rx_bytes", p.RxBytes}, {"rx_runs", p.RxBatches}, {"rx_buffers_full", p.KernelDrops},
-		{"tx_cnt", p.TxFrames}, {"tx_bytes", p.TxBytes}, {"tx_runs", p.TxBatches}, {"tx_buffers_full", p.TxFull},
-		{"dropped", p.Drops.Total() - ignored}, {"ignored", ignored},
+		figure("rx_cnt", p.RxFrames), figure("rx_bytes", p.RxBytes), figure("rx_runs", p.RxBatches),
+		figure("tx_cnt", p.TxFrames), figure("tx_bytes", p.TxBytes), figure("tx_runs", p.TxBatches),
+		figure("rx_buffers_full", p.KernelDrops), figure("tx_buffers_full", p.TxFull),
+		figure("dropped", p.Drops.Total()-ignored), figure("ignored", ignored),
 	}
 }
 
-// ggaShow prints a part of the state of exports, as "NAME: VALUE".
+// ggaShow prints a part of the state of exports as ggaoectl does: "Device NAME:", then the config string as a dump of 16 bytes a line, or
+// a list of addresses, four a line, and an empty line.
 func ggaShow(env *Env, what string, names []string) error {
 	c := control.NewClient(control.FindSocket(env.Sysroot))
 	defer c.Close()
@@ -174,20 +171,43 @@ func ggaShow(env *Env, what string, names []string) error {
 	found, known := false, map[string]bool{}
 	for _, e := range list {
 		addr := strings.TrimPrefix(e.Address, "e")
-		name := e.Name
-		if name == "" {
-			name = addr
-		}
+		name := cmp.Or(e.Name, addr)
 		known[name] = true
 		if !named(names, e.Name, addr, e.Address) {
 			continue
 		}
 		found = true
-		value := map[string]string{"config": e.ConfigString, "macmask": strings.Join(e.Mask, " "), "reserve": strings.Join(e.Reserve, " ")}[what]
-		fmt.Fprintf(env.Stdout, "%s: %s\n", name, value)
+		fmt.Fprintf(env.Stdout, "Device %s:\n", name)
+		switch what {
+		case "config":
+			ggaDump(env, []byte(e.ConfigString))
+		case "macmask":
+			ggaList(env, e.Mask)
+		default:
+			ggaList(env, e.Reserve)
+		}
+		fmt.Fprintln(env.Stdout)
 	}
-	if !found {
+	if !found && len(names) > 0 {
 		return Failf("no device is called %s", strings.Join(names, ", ")).WithHint("there is " + strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 	}
 	return nil
+}
+
+func ggaDump(env *Env, b []byte) {
+	for line := range slices.Chunk(b, 16) {
+		text := slices.Clone(line)
+		for i, c := range text {
+			if c < ' ' || c > '~' {
+				text[i] = '.'
+			}
+		}
+		fmt.Fprintf(env.Stdout, "%-48s %s\n", fmt.Sprintf("% x ", line), text)
+	}
+}
+
+func ggaList(env *Env, macs []string) {
+	for line := range slices.Chunk(macs, 4) {
+		fmt.Fprintln(env.Stdout, strings.Join(line, " "))
+	}
 }
