@@ -53,6 +53,13 @@ var build = sync.OnceValues(func() (built, error) {
 var wasBuilt bool
 
 func TestMain(m *testing.M) {
+	if job := os.Getenv(powerEnv); job != "" {
+		if err := runPowerLoad(job); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	code := m.Run()
 	if wasBuilt {
@@ -197,6 +204,7 @@ type job struct {
 	impair  string   // options of the bad cable; empty: a bridge
 	limit   time.Duration
 	add     []string // more files for the guest's /root
+	cut     string   // image of a second disk, which loses what was not flushed when the power is cut
 	noise   string   // pattern of lines in the target's log that are expected, beside the quiet ones
 }
 
@@ -230,12 +238,18 @@ func (b built) run(t *testing.T, j job) result {
 	for _, c := range j.targets {
 		args = append(args, "-t", c)
 	}
+	if j.cut != "" {
+		args = append(args, "-c", j.cut)
+	}
 	if j.impair != "" {
 		args = append(args, "-i", b.impair+" "+j.impair)
 	}
 	args = append(args, "scripts/"+j.script)
 	code, out := execute(t, j.limit+30*time.Second, "harness/run", append(args, j.args...)...)
 	r.out = out
+	if j.cut != "" {
+		r.out = killed.ReplaceAllString(out, "")
+	}
 	for i := range j.targets {
 		l, _ := os.ReadFile(filepath.Join(logs, fmt.Sprintf("target%d.log", i)))
 		r.log = append(r.log, string(l))
@@ -261,6 +275,9 @@ func (b built) run(t *testing.T, j job) result {
 	}
 	return r
 }
+
+// killed is what bash says of processes that were killed, with their whole command line.
+var killed = regexp.MustCompile(`(?m)^.*harness/run: line \d+: +\d+ Killed .*\n`)
 
 // execute runs a program of the harness and returns its exit status and output.
 func execute(t *testing.T, limit time.Duration, name string, args ...string) (int, string) {
