@@ -246,7 +246,11 @@ func (c *Client) dialError(err error) *Error {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, unix.ECONNRESET), errors.Is(err, unix.EPIPE):
 		return Errorf(CodeGone, "the daemon behind %s went away before it answered", c.socket).WithHint("its log may say why: journalctl -u goaoe")
 	}
-	return Errorf(CodeGone, "%s: %s", c.socket, strings.TrimPrefix(cause(err).Error(), "dial unix "+c.socket+": "))
+	text := cause(err).Error()
+	if strings.Contains(text, "malformed HTTP") || strings.Contains(text, "transport connection broken") {
+		return Errorf(CodeGone, "what listens on %s is no goaoe daemon: %.200s", c.socket, text).WithHint("name the daemon's socket by --socket")
+	}
+	return Errorf(CodeGone, "%s: %s", c.socket, strings.TrimPrefix(text, "dial unix "+c.socket+": "))
 }
 
 // group names the group of the socket, as far as it can be seen.

@@ -5,7 +5,7 @@
 //
 //	command -> Client -> HTTP on the Unix socket -> Server -> Backend (the daemon's loop) -> reply
 //
-// docs/api.md is the reference, docs/openapi.json its machine-readable form; tests hold both against the routes in server.go.
+// docs/api.md is the reference, docs/openapi.json its machine-readable form; tests hold both against the routes in table.go.
 // The API is versioned by the first part of the path (/v1). Within a version fields are added, never changed or removed, so a
 // program must ignore fields that it does not know.
 package control

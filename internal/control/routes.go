@@ -10,129 +10,58 @@ import (
 	"goaoe/aoe"
 )
 
-func (h *handler) index(w http.ResponseWriter, _ *http.Request) {
-	type call struct {
-		Method string `json:"method"`
-		Path   string `json:"path"`
-		Help   string `json:"help"`
-	}
-	var list []call
+// listed is a call in the list of all.
+type listed struct {
+	Method string `json:"method"`
+	Path   string `json:"path"`
+	Help   string `json:"help"`
+}
+
+func (h *handler) index(*request) ([]listed, error) {
+	var list []listed
 	for _, r := range Routes() {
-		list = append(list, call{r.Method, "/" + Version + r.Path, r.Help})
+		list = append(list, listed{r.Method, "/" + Version + r.Path, r.Help})
 	}
-	_ = write(w, list) // it never fails
+	return list, nil
 }
 
-// reply writes v unless there was an error.
-func reply[T any](w http.ResponseWriter, v T, err error) error {
-	if err != nil {
-		return err
-	}
-	return write(w, v)
-}
-
-func (h *handler) status(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	v, err := h.b.Status(r.Context())
-	return reply(w, v, err)
-}
-
-func (h *handler) exports(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	v, err := h.b.Exports(r.Context())
-	return reply(w, v, err)
-}
-
-func (h *handler) export(w http.ResponseWriter, r *http.Request) error {
-	e, err := h.find(r)
-	if err != nil {
-		return err
-	}
-	w.Header().Set("ETag", strconv.Quote(e.Revision))
-	return write(w, e)
-}
-
-// find returns the export that a path names.
-func (h *handler) find(r *http.Request) (*Export, error) {
-	a, err := parseAddr(r.PathValue("address"))
+func (h *handler) export(c *request) (*Export, error) {
+	a, err := parseAddr(c.PathValue("address"))
 	if err != nil {
 		return nil, err
 	}
-	list, err := h.b.Exports(r.Context())
+	list, err := h.b.Exports(c.Context())
 	if err != nil {
 		return nil, err
 	}
 	for i := range list {
 		if list[i].Address == a.String() {
+			c.w.Header().Set("ETag", strconv.Quote(list[i].Revision))
 			return &list[i], nil
 		}
 	}
 	return nil, Errorf(CodeNotFound, "there is no export %v", a)
 }
 
-func (h *handler) interfaces(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	v, err := h.b.Interfaces(r.Context())
-	return reply(w, v, err)
-}
-
-func (h *handler) stats(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	v, err := h.b.Stats(r.Context())
-	return reply(w, v, err)
-}
-
 // maxWait bounds ChangeRequest.WaitMS, so that the reply comes before the connection is given up.
-const maxWait = replyPatience - 10*time.Second
+const maxWait = 110 * time.Second
 
-func (h *handler) changes(w http.ResponseWriter, r *http.Request) error {
-	var q ChangeRequest
-	if err := read(r, &q); err != nil {
-		return err
+// checkWait checks a time to wait.
+func checkWait(ms int) error {
+	if ms < 0 || ms > int(maxWait.Milliseconds()) {
+		return Errorf(CodeUsage, "wait_ms: %d is not between 0 and %d", ms, maxWait.Milliseconds())
 	}
-	if len(q.Changes) == 0 {
-		return Errorf(CodeUsage, "changes: there is none")
-	}
-	if q.WaitMS < 0 || q.WaitMS > int(maxWait.Milliseconds()) {
-		return Errorf(CodeUsage, "wait_ms: %d is not between 0 and %d", q.WaitMS, maxWait.Milliseconds())
-	}
-	v, err := h.b.Change(r.Context(), &q)
-	return reply(w, v, err)
+	return nil
 }
 
-// one makes one change and replies with the export as it is then.
-func (h *handler) one(w http.ResponseWriter, r *http.Request, q ChangeRequest) error {
-	c := &q.Changes[0]
-	if c.Address != "" && c.Address != r.PathValue("address") {
-		return Errorf(CodeUsage, "address: the path names %s, the body %s", r.PathValue("address"), c.Address)
+func (h *handler) changes(c *request, q *ChangeRequest) (*ChangeReply, error) {
+	if len(q.Changes) == 0 {
+		return nil, Errorf(CodeUsage, "changes: there is none")
 	}
-	if c.Address = r.PathValue("address"); c.Op != OpAdd || strings.Contains(c.Address, ".") {
-		if _, err := parseAddr(c.Address); err != nil {
-			return err
-		}
+	if err := checkWait(q.WaitMS); err != nil {
+		return nil, err
 	}
-	if tag := r.Header.Get("If-Match"); tag != "" && tag != "*" {
-		c.Revision = strings.Trim(tag, `"`)
-	}
-	v, err := h.b.Change(r.Context(), &q)
-	if err != nil {
-		return err
-	}
-	if len(v.Results) != 1 {
-		return Errorf(CodeFailed, "%d results for one change", len(v.Results))
-	}
-	if e := v.Results[0].Error; e != nil {
-		return e
-	}
-	return write(w, v.Results[0])
+	return h.b.Change(c.Context(), q)
 }
 
 // oneRequest is the body of a change of one export.
@@ -143,39 +72,55 @@ type oneRequest struct {
 	WaitMS int  `json:"wait_ms,omitempty"`
 }
 
-func (h *handler) change(w http.ResponseWriter, r *http.Request, op string) error {
-	var q oneRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
+func (h *handler) change(c *request, q *oneRequest, op string) (*Result, error) {
 	if q.Op != "" && q.Op != op {
-		return Errorf(CodeUsage, "op: %s does %q, not %q", r.Method, op, q.Op)
+		return nil, Errorf(CodeUsage, "op: %s does %q, not %q", c.Method, op, q.Op)
 	}
-	if q.WaitMS < 0 || q.WaitMS > int(maxWait.Milliseconds()) {
-		return Errorf(CodeUsage, "wait_ms: %d is not between 0 and %d", q.WaitMS, maxWait.Milliseconds())
+	if err := checkWait(q.WaitMS); err != nil {
+		return nil, err
 	}
 	q.Op = op
-	return h.one(w, r, ChangeRequest{Changes: []Change{q.Change}, Save: q.Save, DryRun: q.DryRun, WaitMS: q.WaitMS})
+	return h.one(c, ChangeRequest{Changes: []Change{q.Change}, Save: q.Save, DryRun: q.DryRun, WaitMS: q.WaitMS})
 }
 
-func (h *handler) put(w http.ResponseWriter, r *http.Request) error { return h.change(w, r, OpAdd) }
-
-func (h *handler) patch(w http.ResponseWriter, r *http.Request) error { return h.change(w, r, OpSet) }
-
-func (h *handler) remove(w http.ResponseWriter, r *http.Request) error {
-	q, err := query(r, "force", "save", "dry_run")
-	if err != nil {
-		return err
+// one makes one change of the export that the path names.
+func (h *handler) one(c *request, q ChangeRequest) (*Result, error) {
+	x, named := &q.Changes[0], c.PathValue("address")
+	if x.Address != "" && x.Address != named {
+		return nil, Errorf(CodeUsage, "address: the path names %s, the body %s", named, x.Address)
 	}
+	if x.Address = named; x.Op != OpAdd || strings.Contains(named, ".") {
+		if _, err := parseAddr(named); err != nil {
+			return nil, err
+		}
+	}
+	if tag := c.Header.Get("If-Match"); tag != "" && tag != "*" {
+		x.Revision = strings.Trim(tag, `"`)
+	}
+	v, err := h.b.Change(c.Context(), &q)
+	if err != nil {
+		return nil, err
+	}
+	if len(v.Results) != 1 {
+		return nil, Errorf(CodeFailed, "%d results for one change", len(v.Results))
+	}
+	if e := v.Results[0].Error; e != nil {
+		return nil, e
+	}
+	return &v.Results[0], nil
+}
+
+func (h *handler) remove(c *request) error {
 	flags := map[string]bool{}
-	for k := range q {
-		v, err := strconv.ParseBool(q.Get(k))
+	for k := range c.query {
+		v, err := strconv.ParseBool(c.query.Get(k))
 		if err != nil {
-			return Errorf(CodeUsage, "%s: %q is neither true nor false", k, q.Get(k))
+			return Errorf(CodeUsage, "%s: %q is neither true nor false", k, c.query.Get(k))
 		}
 		flags[k] = v
 	}
-	return h.one(w, r, ChangeRequest{Changes: []Change{{Op: OpRemove, Force: flags["force"]}}, Save: flags["save"], DryRun: flags["dry_run"]})
+	v, err := h.one(c, ChangeRequest{Changes: []Change{{Op: OpRemove, Force: flags["force"]}}, Save: flags["save"], DryRun: flags["dry_run"]})
+	return reply(c.w, v, err)
 }
 
 // announceRequest is POST /v1/announce.
@@ -183,76 +128,33 @@ type announceRequest struct {
 	Exports []string `json:"exports"`
 }
 
-func (h *handler) announce(w http.ResponseWriter, r *http.Request) error {
-	var q announceRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
+func (h *handler) announce(c *request, q *announceRequest) (*ChangeReply, error) {
 	var list []aoe.Addr
 	for _, s := range q.Exports {
 		a, err := parseAddr(s)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		list = append(list, a)
 	}
-	v, err := h.b.Announce(r.Context(), list)
-	return reply(w, v, err)
+	return h.b.Announce(c.Context(), list)
 }
 
-func (h *handler) plan(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	v, err := h.b.Plan(r.Context())
-	return reply(w, v, err)
+// configReply is the reply of GET /v1/config.
+type configReply struct {
+	TOML string `json:"toml"`
 }
 
-func (h *handler) reload(w http.ResponseWriter, r *http.Request) error {
-	var q ReloadRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
-	v, err := h.b.Reload(r.Context(), &q)
-	return reply(w, v, err)
+func (h *handler) config(c *request) (configReply, error) {
+	text, err := h.b.Config(c.Context())
+	return configReply{text}, err
 }
 
-func (h *handler) clear(w http.ResponseWriter, r *http.Request) error {
-	var q ClearRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
-	v, err := h.b.Clear(r.Context(), &q)
-	return reply(w, v, err)
-}
-
-func (h *handler) log(w http.ResponseWriter, r *http.Request) error {
-	var q LogRequest
-	if err := read(r, &q); err != nil {
-		return err
-	}
-	if err := h.b.SetLog(r.Context(), &q); err != nil {
-		return err
-	}
-	return write(w, struct{}{})
-}
-
-func (h *handler) config(w http.ResponseWriter, r *http.Request) error {
-	if _, err := query(r); err != nil {
-		return err
-	}
-	text, err := h.b.Config(r.Context())
-	return reply(w, map[string]string{"toml": text}, err)
-}
-
-func (h *handler) trace(w http.ResponseWriter, r *http.Request) error {
+func (h *handler) trace(c *request) (err error) {
 	if h.o.NoTrace {
 		return Errorf(CodeRefused, "traces are not allowed here").WithHint("use the control socket")
 	}
-	q, err := query(r, "export", "initiator", "interface", "command", "snap", "count")
-	if err != nil {
-		return err
-	}
+	q, w := c.query, c.w
 	t := TraceRequest{Export: q.Get("export"), Initiator: q.Get("initiator"), Interface: q.Get("interface"), Command: q.Get("command")}
 	for key, to := range map[string]*int{"snap": &t.Snap, "count": &t.Count} {
 		if v := q.Get(key); v != "" {
@@ -280,15 +182,15 @@ func (h *handler) trace(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	enc := json.NewEncoder(w)
-	err = h.b.Trace(r.Context(), &t, func(rec *TraceRecord) error {
+	err = h.b.Trace(c.Context(), &t, func(rec *TraceRecord) error {
 		begin()
-		_ = rc.SetWriteDeadline(time.Now().Add(headerPatience)) // a client that does not read does not hold the tap
+		_ = rc.SetWriteDeadline(time.Now().Add(patient.head)) // a client that does not read does not hold the tap
 		if err := enc.Encode(rec); err != nil {
 			return err
 		}
 		return rc.Flush()
 	})
-	if begun || r.Context().Err() != nil {
+	if begun || c.Context().Err() != nil {
 		return nil // the status is out: the end of the stream says it
 	}
 	if err == nil {

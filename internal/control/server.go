@@ -8,30 +8,37 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"goaoe/aoe"
 )
 
 // Limits of the server.
 const (
-	maxBody        = 1 << 20          // bytes of a request
-	maxTraces      = 4                // streams of GET /trace at a time: each costs the lanes a little
-	maxConns       = 64               // connections at a time; further ones wait
-	headerPatience = 5 * time.Second  // for the head of a request
-	bodyPatience   = 15 * time.Second // for the whole of it
-	replyPatience  = 2 * time.Minute  // for the reply to be taken, but for traces
-	idlePatience   = 2 * time.Minute  // between the requests of a connection
+	maxBody   = 1 << 20  // bytes of a request
+	maxHeader = 64 << 10 // bytes of its head
+	maxTraces = 4        // streams of GET /trace at a time: each costs the lanes a little
+	maxConns  = 64       // connections at a time
 )
+
+// patience is how long the server waits for a client.
+type patience struct {
+	head  time.Duration // for the head of a request
+	body  time.Duration // for the whole of it
+	reply time.Duration // for the reply to be taken, but for traces
+	idle  time.Duration // between the requests of a connection
+}
+
+var patient = patience{head: 5 * time.Second, body: 15 * time.Second, reply: 2 * time.Minute, idle: 2 * time.Minute}
 
 // HandlerOptions are what a handler is made of.
 type HandlerOptions struct {
@@ -40,36 +47,6 @@ type HandlerOptions struct {
 	// NoTrace refuses traces, which show what others send.
 	NoTrace bool
 	Log     *slog.Logger // nil: nothing is logged
-}
-
-// Route is one call of the API.
-type Route struct {
-	Method, Path string // the path without the version: "/exports/{address}"
-	Writes       bool   // it changes something
-	Help         string
-	serve        func(h *handler, w http.ResponseWriter, r *http.Request) error
-}
-
-// Routes lists all calls.
-func Routes() []Route {
-	return []Route{
-		{"GET", "/status", false, "how the daemon is", (*handler).status},
-		{"GET", "/exports", false, "all exports", (*handler).exports},
-		{"GET", "/exports/{address}", false, "one export", (*handler).export},
-		{"PUT", "/exports/{address}", true, "add an export", (*handler).put},
-		{"PATCH", "/exports/{address}", true, "change an export", (*handler).patch},
-		{"DELETE", "/exports/{address}", true, "remove an export", (*handler).remove},
-		{"GET", "/interfaces", false, "the interfaces", (*handler).interfaces},
-		{"GET", "/stats", false, "all counters", (*handler).stats},
-		{"POST", "/changes", true, "add, change and remove exports", (*handler).changes},
-		{"POST", "/announce", true, "announce exports", (*handler).announce},
-		{"GET", "/plan", false, "what a reload would do", (*handler).plan},
-		{"POST", "/reload", true, "read the configuration anew", (*handler).reload},
-		{"POST", "/clear", true, "clear a config string, mask, reservation, or statistics", (*handler).clear},
-		{"POST", "/log", true, "change a log level", (*handler).log},
-		{"GET", "/config", false, "the configuration in force", (*handler).config},
-		{"GET", "/trace", false, "frames as they come and go, one JSON object a line", (*handler).trace},
-	}
 }
 
 // handler serves the API.
@@ -91,14 +68,13 @@ func Handler(b Backend, o HandlerOptions) http.Handler {
 		methods[r.Path] = append(methods[r.Path], r.Method)
 		mux.HandleFunc(r.Method+" /"+Version+r.Path, h.wrap(r))
 	}
+	mux.HandleFunc("GET /"+Version+"/{$}", h.wrap(Routes()[0]))
 	for path, allowed := range methods {
 		mux.HandleFunc("/"+Version+path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", strings.Join(allowed, ", "))
 			writeError(w, http.StatusMethodNotAllowed, Errorf(CodeUsage, "%s is not for %s", r.Method, r.URL.Path).WithHint("it takes "+strings.Join(allowed, ", ")))
 		})
 	}
-	mux.HandleFunc("GET /"+Version+"/{$}", h.index)
-	mux.HandleFunc("GET /"+Version, h.index)
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusNotFound, Errorf(CodeNotFound, "there is no %s", r.URL.Path).WithHint("GET /"+Version+" lists what there is"))
 	})
@@ -125,12 +101,27 @@ func (h *handler) wrap(r Route) http.HandlerFunc {
 			writeError(w, CodeRefused.Status(), Errorf(CodeRefused, "a page of %s may not do this", origin))
 			return
 		}
-		req.Body = http.MaxBytesReader(w, req.Body, maxBody)
-		if err := r.serve(h, w, req); err != nil {
+		if err := h.answer(r, &request{Request: req, w: w}); err != nil {
 			e := AsError(err)
 			writeError(w, e.Code.Status(), e)
 		}
 	}
+}
+
+// answer checks the form of a request, and serves it.
+func (h *handler) answer(r Route, c *request) (err error) {
+	if c.query, err = query(c.Request, r.Query...); err != nil {
+		return err
+	}
+	if r.Body == nil && c.ContentLength != 0 {
+		e := Errorf(CodeUsage, "%s %s takes no body", r.Method, c.URL.Path)
+		if len(r.Query) > 0 {
+			return e.WithHint("it takes parameters: " + strings.Join(r.Query, ", "))
+		}
+		return e
+	}
+	c.Body = http.MaxBytesReader(c.w, c.Body, maxBody)
+	return r.serve(h, c)
 }
 
 // sameHost tells whether a page of an origin was served by host.
@@ -142,12 +133,6 @@ func sameHost(origin, host string) bool {
 // writeError writes an error.
 func writeError(w http.ResponseWriter, status int, e *Error) {
 	writeStatus(w, status, map[string]*Error{"error": e})
-}
-
-// write writes a good reply.
-func write(w http.ResponseWriter, v any) error {
-	writeStatus(w, http.StatusOK, v)
-	return nil
 }
 
 func writeStatus(w http.ResponseWriter, status int, v any) {
@@ -168,8 +153,10 @@ func writeStatus(w http.ResponseWriter, status int, v any) {
 
 // read decodes the body into v. Unknown fields are errors: a misspelt one must not be ignored.
 func read(r *http.Request, v any) error {
-	if t := r.Header.Get("Content-Type"); t != "" && !strings.HasPrefix(t, "application/json") {
-		return Errorf(CodeUsage, "the body is %s", t).WithHint("send Content-Type: application/json")
+	if t := r.Header.Get("Content-Type"); t != "" {
+		if kind, _, err := mime.ParseMediaType(t); err != nil || kind != "application/json" {
+			return Errorf(CodeUsage, "the body is %.100s", t).WithHint("send Content-Type: application/json (curl --json)")
+		}
 	}
 	dec := json.NewDecoder(r.Body)
 	dec.DisallowUnknownFields()
@@ -194,6 +181,8 @@ func read(r *http.Request, v any) error {
 		return Errorf(CodeUsage, "this is not JSON, at byte %d: %v", syntax.Offset, err)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return Errorf(CodeUsage, "the JSON object ends too early")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return Errorf(CodeUsage, "the request did not come in time").WithHint("the whole of it must come within " + patient.body.String())
 	}
 	return Errorf(CodeUsage, "%s", strings.TrimPrefix(err.Error(), "json: "))
 }
@@ -224,14 +213,19 @@ type Server struct {
 
 // Serve answers on l by h, in goroutines of its own, until Close.
 func Serve(l net.Listener, h http.Handler, log *slog.Logger) *Server {
+	return serve(l, h, log, patient)
+}
+
+func serve(l net.Listener, h http.Handler, log *slog.Logger, p patience) *Server {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{done: make(chan struct{}), http: &http.Server{Handler: h, ReadHeaderTimeout: headerPatience, ReadTimeout: bodyPatience,
-		WriteTimeout: replyPatience, IdleTimeout: idlePatience, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
+	lim := limit(l, maxConns)
+	s := &Server{done: make(chan struct{}), http: &http.Server{Handler: h, ReadHeaderTimeout: p.head, ReadTimeout: p.body,
+		WriteTimeout: p.reply, IdleTimeout: p.idle, MaxHeaderBytes: maxHeader, ConnState: lim.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
 	go func() {
 		defer close(s.done)
-		if err := s.http.Serve(netutil.LimitListener(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(lim); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			log.Error("control: " + err.Error())
 		}
 	}()

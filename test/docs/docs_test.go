@@ -6,6 +6,7 @@
 //	<!-- run -->               as it is
 //	<!-- run: daemon -->       while a daemon runs with /etc/goaoe/goaoe.toml, which is made when the page has not made one
 //	<!-- run: background -->   the last command serves: it is started, waited for and ended
+//	<!-- run: python -->       a program in Python, while a daemon runs
 //
 // The blocks of a page are run in their order, and each command of them must succeed.
 package docs
@@ -55,7 +56,7 @@ daemon() {
 finish() { [ -z "${DAEMON:-}" ] || { kill $DAEMON; wait $DAEMON; }; }
 `
 
-var block = regexp.MustCompile("(?m)^ *<!-- run(?:: ([a-z]+))? -->\n *```sh\n((?s).*?)\n *```$")
+var block = regexp.MustCompile("(?m)^ *<!-- run(?:: ([a-z]+))? -->\n *```(?:sh|python)\n((?s).*?)\n *```$")
 
 // script turns the blocks of a page into one script.
 func script(t *testing.T, page string) string {
@@ -71,6 +72,9 @@ func script(t *testing.T, page string) string {
 		case "":
 		case "daemon":
 			b.WriteString("daemon\n")
+		case "python":
+			fmt.Fprintf(&b, "daemon\npython3 - <<'GOAOE_END'\n%s\nGOAOE_END\n", m[2])
+			continue
 		case "background":
 			last := lines[len(lines)-1]
 			lines[len(lines)-1] = last + " 2>/run/serve.log & BG=$!\nwait_ready /run/serve.log $BG\nkill $BG\nwait $BG"
@@ -93,6 +97,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 func TestCommandsOfTheDocumentation(t *testing.T) {
 	need.Root(t)
+	need.Programs(t, "curl", "jq", "python3", "unshare")
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "goaoe"), "../../cmd/goaoe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

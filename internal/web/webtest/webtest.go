@@ -178,7 +178,8 @@ func (d *Daemon) Stats(context.Context) (*control.Stats, error) {
 	}
 	d.move(now.Sub(d.at).Seconds(), float64(now.UnixMilli())/1000)
 	d.at = now
-	s := &control.Stats{At: now, Since: d.Begun}
+	s := &control.Stats{At: now, Since: d.Begun, Exports: []control.ExportStats{}, Interfaces: []control.InterfaceStats{}, Initiators: []control.InitiatorStats{},
+		Lanes: []control.LaneStats{{Lane: 0}, {Lane: 1}}}
 	for _, e := range d.List {
 		x := d.stats(e.Address)
 		x.State, x.Name = e.State, e.Name
