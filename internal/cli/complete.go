@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"goaoe/internal/cli/frames"
 	"goaoe/internal/config"
 	"goaoe/internal/control"
 )
@@ -222,6 +223,7 @@ func argumentCompletions(env *Env) map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
 		"add":           completeEach(completeNothing, completeFiles),
 		"announce":      exports,
+		"capture":       completeNothing,
 		"check":         completeConfigFiles,
 		"convert":       completeFiles,
 		"clear":         completeEach(completeWords("config", "mask", "reserve", "stats"), exports),
@@ -250,6 +252,7 @@ func argumentCompletions(env *Env) map[string]cobra.CompletionFunc {
 // flagCompletions are the completions of flags by name, in whatever command.
 func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
+		"command":    completeWords(frames.Words()...),
 		"config":     completeConfigFiles,
 		"export":     completeExports(env),
 		"interface":  completeInterfaces(env),

@@ -39,6 +39,7 @@ func commands() []func(*Env) *cobra.Command {
 	return []func(*Env) *cobra.Command{
 		newAddCmd,
 		newAnnounceCmd,
+		newCaptureCmd,
 		newCheckCmd,
 		newClearCmd,
 		newCompletionCmd,

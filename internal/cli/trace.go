@@ -207,27 +207,9 @@ func (t *trace) open() (finish func() error, err error) {
 
 // openFile prepares writing to a capture file or to a pipe.
 func (t *trace) openFile() (finish func() error, err error) {
-	finish = func() error { return nil }
-	var out io.Writer = t.env.Stdout
-	if t.file == "-" {
-		if _, _, tty := terminal(out); tty {
-			return nil, Usagef("-w -: standard output is a terminal").WithHint("e.g. goaoe trace -w - | wireshark -k -i -")
-		}
-	} else {
-		f, err := os.OpenFile(t.file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // frames may hold the data of disks
-		if err != nil {
-			return nil, Failf("%v", err)
-		}
-		b := bufio.NewWriterSize(f, 1<<16)
-		out = b
-		finish = func() error {
-			err := errors.Join(b.Flush(), f.Close())
-			if err != nil {
-				return Failf("%v", err)
-			}
-			fmt.Fprintf(t.env.Stderr, "%d frames written to %s\n", t.shown, t.file)
-			return nil
-		}
+	out, finish, err := captureFile(t.env, t.file, "trace", &t.shown)
+	if err != nil {
+		return nil, err
 	}
 	w, err := pcap.New(out, !strings.HasSuffix(t.file, ".pcap"))
 	if err != nil {
@@ -236,4 +218,26 @@ func (t *trace) openFile() (finish func() error, err error) {
 	}
 	t.write = func(r *control.TraceRecord, _ *frames.Frame) error { return w.Write(r) }
 	return finish, nil
+}
+
+// captureFile opens what -w of a command names. finish ends the file and says how many frames are in it.
+func captureFile(env *Env, name, command string, frames *int) (out io.Writer, finish func() error, err error) {
+	if name == "-" {
+		if _, _, tty := terminal(env.Stdout); tty {
+			return nil, nil, Usagef("-w -: standard output is a terminal").WithHint("e.g. goaoe " + command + " -w - | wireshark -k -i -")
+		}
+		return env.Stdout, func() error { return nil }, nil
+	}
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // frames may hold the data of disks
+	if err != nil {
+		return nil, nil, Failf("%v", err)
+	}
+	b := bufio.NewWriterSize(f, 1<<16)
+	return b, func() error {
+		if err := errors.Join(b.Flush(), f.Close()); err != nil {
+			return Failf("%v", err)
+		}
+		fmt.Fprintf(env.Stderr, "%d frames written to %s\n", *frames, name)
+		return nil
+	}, nil
 }

@@ -135,6 +135,28 @@ func (r *PacketRing) Next(s *PacketSlot) bool {
 	return true
 }
 
+// PacketOrigin is what a ring tells of a frame besides PacketSlot; who only receives need not ask.
+type PacketOrigin struct {
+	Type uint8  // unix.PACKET_HOST, PACKET_OUTGOING, ...
+	TPID uint16 // EtherType of the VLAN tag that the kernel took off, valid with PacketSlot.Tagged; 0 where the kernel does not tell
+}
+
+// NextFrom is Next with the frame's origin.
+func (r *PacketRing) NextFrom(s *PacketSlot, o *PacketOrigin) bool {
+	off := r.next.off
+	if !r.Next(s) {
+		return false
+	}
+	h := r.header(off)
+	*o = PacketOrigin{}
+	if h.Status&unix.TP_STATUS_VLAN_TPID_VALID != 0 {
+		o.TPID = h.Vlan_tpid
+	}
+	// A struct sockaddr_ll follows the header; sll_pkttype is its 11th byte.
+	o.Type = r.mem[off+unix.SizeofTpacket2Hdr+10]
+	return true
+}
+
 // Release gives all taken slots back to the kernel. What Next returned before must not be used any more.
 func (r *PacketRing) Release() {
 	for ; r.taken > 0; r.taken-- {

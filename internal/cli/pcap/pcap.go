@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"goaoe/internal/control"
 )
@@ -19,6 +20,7 @@ const (
 
 	blockSection   = 0x0A0D0D0A
 	blockInterface = 1
+	blockStats     = 5
 	blockPacket    = 6
 	byteOrder      = 0x1A2B3C4D
 
@@ -27,6 +29,8 @@ const (
 	optDropCount = 4 // epb_dropcount
 	optAppl      = 4 // shb_userappl
 	optTSResol   = 9
+	optReceived  = 4 // isb_ifrecv
+	optDropped   = 5 // isb_ifdrop
 )
 
 // Writer writes frames of a trace. Each call writes whole records at once, so that a reader of a pipe sees a frame when it comes.
@@ -46,7 +50,7 @@ func New(w io.Writer, ng bool) (*Writer, error) {
 			p.u16(1) // version 1.0
 			p.u16(0)
 			p.u64(math.MaxUint64) // length of the section: not known
-			p.option(optAppl, []byte("goaoe trace"))
+			p.option(optAppl, []byte("goaoe"))
 			p.option(0, nil)
 		})
 	} else {
@@ -111,6 +115,30 @@ func (p *Writer) iface(name string) {
 		p.option(optTSResol, []byte{9})
 		p.option(0, nil)
 	})
+}
+
+// Stats adds what was counted on an interface until the time at: frames that passed the filter, and of them those that were lost
+// because nobody took them in time. The older pcap cannot say it.
+func (p *Writer) Stats(name string, at time.Time, received, dropped uint64) error {
+	if !p.ng {
+		return nil
+	}
+	id, ok := p.ifaces[name]
+	if !ok { // nothing came on it
+		id = uint32(len(p.ifaces))
+		p.ifaces[name] = id
+		p.iface(name)
+	}
+	p.block(blockStats, func() {
+		p.u32(id)
+		ns := uint64(at.UnixNano())
+		p.u32(uint32(ns >> 32))
+		p.u32(uint32(ns))
+		p.option(optReceived, binary.LittleEndian.AppendUint64(nil, received))
+		p.option(optDropped, binary.LittleEndian.AppendUint64(nil, dropped))
+		p.option(0, nil)
+	})
+	return p.flush()
 }
 
 // block writes a block: its type and length go around what f writes.

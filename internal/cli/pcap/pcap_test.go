@@ -2,6 +2,7 @@ package pcap
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"os"
 	"os/exec"
@@ -138,3 +139,32 @@ func TestWhole(t *testing.T) {
 type writes func([]byte)
 
 func (w writes) Write(b []byte) (int, error) { w(b); return len(b), nil }
+
+// TestStats: the block that ends a capture holds the interface, the frames that came and those that were lost.
+func TestStats(t *testing.T) {
+	var b bytes.Buffer
+	w, err := New(&b, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Reset()
+	if err := w.Stats("eth7", time.Unix(1, 2), 300, 4); err != nil {
+		t.Fatal(err)
+	}
+	block := b.Bytes()[binary.LittleEndian.Uint32(b.Bytes()[4:]):] // behind the description of the interface
+	want := []uint32{blockStats, 52, 0, 0, 1e9 + 2, 4 | 8<<16, 300, 0, 5 | 8<<16, 4, 0, 0, 52}
+	if len(block) != 4*len(want) {
+		t.Fatalf("% x", block)
+	}
+	for i, v := range want {
+		if got := binary.LittleEndian.Uint32(block[4*i:]); got != v {
+			t.Errorf("word %d is %#x, want %#x", i, got, v)
+		}
+	}
+	if w, _ = New(&b, false); w != nil {
+		b.Reset()
+		if err := w.Stats("eth7", time.Unix(1, 2), 300, 4); err != nil || b.Len() > 0 {
+			t.Errorf("the older pcap got %d bytes, %v", b.Len(), err)
+		}
+	}
+}
