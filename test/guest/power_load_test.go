@@ -142,11 +142,12 @@ func (l powerLoad) run() ([]record, powerResult, error) {
 		return records, res, errors.New("no write was acknowledged")
 	}
 	time.Sleep(l.After)
+	res.Failed = failed.Load() // between the death of the disk and that of the machine there may be errors
 	err = cutPower()
-	res.Acked, res.Failed = acked.Load(), failed.Load() // before the answers that are still in queues
-	time.Sleep(200 * time.Millisecond)                  // they count, too: they were given before the cut
+	time.Sleep(200 * time.Millisecond) // answers that are still in queues count, too: they were given before the cut
 	stop()
 	wg.Wait()
+	res.Acked = acked.Load()
 	return records, res, errors.Join(err, d.Close())
 }
 

@@ -1,0 +1,112 @@
+# faults_host.sh [FLAG...]: the machine below the target gives trouble while the driver runs verified I/O: interfaces that go, come, change their
+# name and MTU; a clock that jumps; no descriptors, no memory, no room for state; a killed and a stopped daemon. No I/O error is allowed.
+. /root/lib.sh
+. /root/inside.sh
+mount -t tmpfs -o size=1M state /tmp/state
+truncate -s 256M /tmp/disk.img
+serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
+attach
+verified load --rw=randwrite --bs=4k --size=200M --verify_backlog=256 --time_based --runtime=100 & load=$!
+moves "before" 30
+frames() { cat /sys/class/net/$1/statistics/rx_packets; }
+
+say "interfaces"
+check ip -n tgt link set t0 down
+moves "t0 is down"
+check ip -n tgt link set t0 up
+moves "t0 is up"
+a=$(frames h0)
+sleep 3
+check [ $(($(frames h0) - a)) -gt 50 ]
+check ip -n tgt link set t0 down
+check ip -n tgt link set t0 name other
+moves "t0 has another name"
+check ip -n tgt link set other name t0
+check ip -n tgt link set t0 up
+moves "t0 has its name again"
+sleep 3
+a=$(frames h0)
+sleep 3
+check [ $(($(frames h0) - a)) -gt 50 ]
+for m in 1500 4000 9000; do
+	check ip -n tgt link set t0 mtu $m
+	check ip -n tgt link set t1 mtu $m
+	ip link set h0 mtu $m
+	ip link set h1 mtu $m
+	moves "MTU $m"
+done
+
+say "the clock"
+now=$(date +%s)
+check date -s @$((now + 7200)) 
+moves "two hours ahead"
+check date -s @$((now - 86400))
+moves "a day back"
+check date -s @$((now + 60))
+moves "right again"
+
+say "descriptors"
+n=$(ls /proc/$served/fd 2>/dev/null | wc -l)
+d=$(pgrep -f 'goaoe serve' | head -n 1)
+before=$(ls /proc/$d/fd | wc -l)
+say "the target has $before descriptors"
+/root/goaoe status >/dev/null || say "FAILED: status"
+prlimit --pid "$d" --nofile=$((before + 1)):4096
+truncate -s 1M /tmp/more.img
+ctl add 0.9 /tmp/more.img >/tmp/add.txt 2>&1
+r=$?
+say "add without descriptors: $r: $(tr '\n' ' ' </tmp/add.txt)"
+check [ $r -ne 0 ]
+moves "no descriptors"
+prlimit --pid "$d" --nofile=1024:4096
+check ctl add 0.9 /tmp/more.img
+check ctl rm 0.9
+
+say "room for state"
+dd if=/dev/zero of=/tmp/state/filler bs=4k 2>/dev/null
+timeout 20 /root/goaoe config set -i h0 e0.1 "does not fit" >/tmp/cfg.txt 2>&1
+r=$?
+say "a config string without room: $r: $(tr '\n' ' ' </tmp/cfg.txt)"
+check [ $r -ne 0 ]
+moves "the state folder is full"
+rm -f /tmp/state/filler
+check mount -o remount,ro /tmp/state
+timeout 20 /root/goaoe config set -i h0 e0.1 "read only" >/tmp/cfg.txt 2>&1
+r=$?
+say "a config string in a read-only folder: $r: $(tr '\n' ' ' </tmp/cfg.txt)"
+check [ $r -ne 0 ]
+moves "the state folder is read-only"
+check mount -o remount,rw /tmp/state
+check timeout 20 /root/goaoe config force -i h0 e0.1 "it fits"
+
+say "memory"
+mkdir -p /sys/fs/cgroup
+mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
+if mkdir /sys/fs/cgroup/target 2>/dev/null && [ -e /sys/fs/cgroup/target/memory.max ]; then
+	echo "$d" >/sys/fs/cgroup/target/cgroup.procs
+	echo 24M >/sys/fs/cgroup/target/memory.high # squeezed: it is slowed down, not ended
+	moves "little memory" 40
+	echo max >/sys/fs/cgroup/target/memory.high
+	echo 1M >/sys/fs/cgroup/target/memory.max   # nothing left: the kernel ends it
+	sleep 1
+	echo max >/sys/fs/cgroup/target/memory.max
+	say "the target after it had no memory: $(kill -0 "$d" 2>/dev/null && echo alive || echo ended)"
+else
+	say "FAILED: no memory controller"
+	failed=1
+fi
+kill -KILL "$d" 2>/dev/null
+sleep 1
+serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
+moves "killed and started" 30
+d=$(pgrep -f 'goaoe serve' | head -n 1)
+check kill -STOP "$d"
+sleep 5
+check kill -CONT "$d"
+moves "stopped and continued"
+wait $load || { say "FAILED: fio"; failed=1; }
+same "I/O errors" "$(io_errors)" 0
+timeout 20 /root/goaoe config get -i h0 e0.1 | tee /tmp/cfg.txt
+check grep -q 'it fits' /tmp/cfg.txt
+ended

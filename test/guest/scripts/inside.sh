@@ -1,0 +1,38 @@
+# inside.sh: target and driver in one guest, where the clock, devices that fail and memory are ours to break. The target is in a
+# network namespace of its own, with the interface t0 (and t1), the driver uses h0 (and h1) at the other end.
+ulimit -n 1024
+mkdir -p /tmp/state /run/netns /run/goaoe
+mount -t tmpfs tmpfs /run/netns
+modprobe -a veth dm_mod || die "modprobe"
+ip netns add tgt || die "ip netns"
+for i in 0 1; do
+	ip link add h$i type veth peer name t$i netns tgt || die "veth"
+	ip link set h$i mtu 9000 up
+	ip -n tgt link set t$i mtu 9000 up
+	for f in /proc/sys/net/ipv6/conf/h$i/disable_ipv6; do echo 1 >$f 2>/dev/null; done
+done
+in_target() { ip netns exec tgt "$@"; }
+ctl() { /root/goaoe "$@"; }
+# serve FLAG...: starts the target in the background; $served is its process
+serve() {
+	in_target /root/goaoe serve --state-dir /tmp/state --socket /run/goaoe/control "$@" >>/tmp/target.log 2>&1 &
+	served=$!
+	export GOAOE_SOCKET=/run/goaoe/control
+	local i=0
+	until grep -q 'ready\|serving' /tmp/target.log || [ $i -gt 100 ]; do sleep 0.1; i=$((i + 1)); done
+	kill -0 $served 2>/dev/null || { cat /tmp/target.log; die "the target does not run"; }
+}
+# sectors [DEV]: finished so far
+sectors() { awk '{ print $3 + $7 }' "/sys/block/etherd!${1:-$dev}/stat"; }
+# moves WHAT [SECONDS] [DEV]: the load goes on within that time
+moves() {
+	local a i=0 n=$((${2:-20} * 5))
+	a=$(($(sectors "$3") + 200))
+	while [ "$(sectors "$3")" -lt $a ] && [ $i -lt $n ]; do sleep 0.2; i=$((i + 1)); done
+	if [ "$(sectors "$3")" -ge $a ]; then say "ok: I/O runs: $1 (after $((i / 5)) s)"; else say "FAILED: no I/O: $1"; tail -n 5 /tmp/target.log; failed=1; fi
+}
+ended() { # what the target said, and the result
+	cat /tmp/target.log
+	[ $failed = 0 ] && say PASSED
+	exit $failed
+}
