@@ -201,5 +201,6 @@ func (d *Daemon) tick() {
 	for _, x := range d.sorted() {
 		d.lookAtSize(x)
 		d.logRefusals(x)
+		d.logDisk(x)
 	}
 }

@@ -65,6 +65,7 @@ type export struct {
 	busy    bool // its size is being looked at
 	lost    string
 	refused map[string]*refusalLog // by access list: what was said of its refusals
+	disk    diskLog                // what was said of its disk
 	counted *stats.Export          // counters of earlier runs
 }
 
@@ -291,6 +292,7 @@ func (d *Daemon) serve(x *export) {
 	}
 	d.slow.add(run.target, x.entry)
 	x.run, x.sectors, x.phase, x.lost, x.refused = run, run.sectors, serving, "", map[string]*refusalLog{}
+	x.disk = diskLog{}
 	for _, n := range all.Notes(x.store) {
 		d.log.Info(fmt.Sprintf("%v %s: %s", x.addr, x.cfg.Source, n), forExport(x.addr))
 	}

@@ -6,8 +6,8 @@ mount -t tmpfs -o size=1M state /tmp/state
 truncate -s 256M /tmp/disk.img
 serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
 attach
-verified load --rw=randwrite --bs=4k --size=200M --verify_backlog=256 --time_based --runtime=100 & load=$!
-moves "before" 30
+load_on e0.1 load
+moves "before"
 frames() { cat /sys/class/net/$1/statistics/rx_packets; }
 
 say "interfaces"
@@ -86,7 +86,7 @@ echo +memory >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
 if mkdir /sys/fs/cgroup/target 2>/dev/null && [ -e /sys/fs/cgroup/target/memory.max ]; then
 	echo "$d" >/sys/fs/cgroup/target/cgroup.procs
 	echo 24M >/sys/fs/cgroup/target/memory.high # squeezed: it is slowed down, not ended
-	moves "little memory" 40
+	moves "little memory"
 	echo max >/sys/fs/cgroup/target/memory.high
 	echo 1M >/sys/fs/cgroup/target/memory.max   # nothing left: the kernel ends it
 	sleep 1
@@ -99,13 +99,13 @@ fi
 kill -KILL "$d" 2>/dev/null
 sleep 1
 serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
-moves "killed and started" 30
+moves "killed and started"
 d=$(pgrep -f 'goaoe serve' | head -n 1)
 check kill -STOP "$d"
 sleep 5
 check kill -CONT "$d"
 moves "stopped and continued"
-wait $load || { say "FAILED: fio"; failed=1; }
+end_load load
 same "I/O errors" "$(io_errors)" 0
 timeout 20 /root/goaoe config get -i h0 e0.1 | tee /tmp/cfg.txt
 check grep -q 'it fits' /tmp/cfg.txt
