@@ -47,6 +47,7 @@ var layers = []layer{
 	{"internal/daemon/...", []string{"aoe", "ata", "internal/engine", "internal/target", "internal/link", "internal/link/all", "internal/store", "internal/store/all",
 		"internal/stats", "internal/sys", "internal/config", "internal/config/...", "internal/control", "internal/daemon/..."}, "the daemon does not know the command line"},
 	{"initiator", []string{"aoe", "ata", "internal/link", "internal/link/...", "internal/sys"}, "the other end does not know the target"},
+	{"internal/nbd", []string{"internal/sys"}, "a protocol: what is behind it is a Backend"},
 	{"internal/loadgen", []string{"aoe", "ata", "internal/link", "internal/link/...", "internal/sys"}, "the load generator does not know the target"},
 	{"internal/capture", []string{"aoe", "internal/sys"}, "it listens, and knows neither target nor initiator"},
 	{"internal/testnet", []string{"aoe"}, "a helper of tests"},
