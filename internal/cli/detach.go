@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -21,7 +22,8 @@ const readyEnv = "GOAOE_READY_FD"
 const readyWord = "goaoe-detached-process-is-ready"
 
 // detach starts this program once more, as name with args, in a session of its own, and waits until it serves (exit status 0) or has
-// ended (its status). Until then the user sees what it says on stderr; afterwards it logs to syslog.
+// ended (its status). Of what it says until then the user sees warnings and errors, and all of it when it did not get to serve:
+// the programs that it takes the place of say nothing either. Afterwards it logs to syslog.
 func detach(env *Env, name string, args []string) int {
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -43,13 +45,21 @@ func detach(env *Env, name string, args []string) int {
 		return report(env, Failf("%w", err))
 	}
 	lines := bufio.NewScanner(r)
+	var held []string
 	for lines.Scan() {
-		if lines.Text() == readyWord {
+		switch l := lines.Text(); {
+		case l == readyWord:
 			return ExitOK
+		case complaint.MatchString(l):
+			fmt.Fprintln(env.Stderr, l)
+		default:
+			held = append(held, l)
 		}
-		fmt.Fprintln(env.Stderr, lines.Text())
 	}
 	err = cmd.Wait()
+	for _, l := range held {
+		fmt.Fprintln(env.Stderr, l)
+	}
 	var ee *exec.ExitError
 	switch {
 	case errors.As(err, &ee) && ee.ExitCode() > 0:
@@ -59,6 +69,9 @@ func detach(env *Env, name string, args []string) int {
 	}
 	return ExitOK
 }
+
+// complaint is what a line about something wrong has.
+var complaint = regexp.MustCompile(`(warning|error): |level=(WARN|ERROR)`)
 
 // detached is the other end, in the process that was detached. nil: it was not.
 type detached struct {

@@ -134,6 +134,9 @@ func runVbladed(env *Env, args []string) int {
 	return detach(env, "vbladed", args)
 }
 
+// ggaoedFile is where ggaoed and ggaoectl look.
+const ggaoedFile = "/etc/ggaoed.conf"
+
 func runGgaoed(env *Env, args []string) int {
 	const text = "[-c FILE] [-d] [-n]\n  -c, --config=FILE   configuration file (default /etc/ggaoed.conf)\n  -d, --debug         stay in the foreground and log more, to stderr\n" +
 		"  -n, --nofork        stay in the foreground\n  -h, --help          print this\n  -V, --version       print the version"
@@ -144,7 +147,7 @@ func runGgaoed(env *Env, args []string) int {
 	case len(rest) > 0:
 		return usage(env, text, fmt.Errorf("%q: ggaoed takes no arguments", rest[0]))
 	}
-	return oldDaemon(env, args, opts, text, "/etc/ggaoed.conf", "ggaoed", has(opts, 'd') || has(opts, 'n'), 'V')
+	return oldDaemon(env, args, opts, text, ggaoedFile, "ggaoed", has(opts, 'd') || has(opts, 'n'), 'V')
 }
 
 func runQaoed(env *Env, args []string) int {

@@ -5,11 +5,15 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
+	"goaoe/internal/config"
+	"goaoe/internal/config/foreign"
 	"goaoe/internal/control"
 	"goaoe/internal/stats"
 )
@@ -27,7 +31,7 @@ const ggaoectlUsage = `[-c FILE] COMMAND [ARG...]
   clear-reserve NAME...        their reserve lists
 NAME is the name of a section of ggaoed.conf, an address such as 0.1, or a pattern`
 
-// runGgaoectl is ggaoectl by the commands of goaoe. -c is taken and not needed: the daemon knows its file. -V is not ggaoectl's.
+// runGgaoectl is ggaoectl by the commands of goaoe. -V is not ggaoectl's.
 func runGgaoectl(env *Env, args []string) int {
 	opts, rest, err := letters("c:hV").getopt(shortened(args, map[string]string{"config": "c", "help": "h", "version": "V"}))
 	switch {
@@ -43,15 +47,22 @@ func runGgaoectl(env *Env, args []string) int {
 		return usage(env, ggaoectlUsage, fmt.Errorf("no command is given"))
 	}
 	cmd, names := rest[0], rest[1:]
+	socket, err := ggaSocket(env, opts['c'])
+	if err != nil {
+		return report(env, asFailure(err))
+	}
+	run := func(native ...string) int {
+		return Run(env, append(append(native, "--socket", socket, "--"), names...))
+	}
 	switch cmd {
 	case "stats":
-		return report(env, asFailure(ggaStats(env, names)))
+		return report(env, asFailure(ggaStats(env, socket, names)))
 	case "monitor":
-		return Run(env, append([]string{"monitor"}, names...))
+		return run("monitor")
 	case "reload":
-		return Run(env, []string{"reload"})
+		return run("reload")
 	case "clear-stats":
-		return Run(env, append([]string{"clear", "stats", "--"}, names...))
+		return run("clear", "stats")
 	}
 	what, isShow := strings.CutPrefix(cmd, "show-")
 	clear, isClear := strings.CutPrefix(cmd, "clear-")
@@ -62,19 +73,40 @@ func runGgaoectl(env *Env, args []string) int {
 		return usage(env, ggaoectlUsage, fmt.Errorf("there is no command %q", cmd))
 	}
 	if isShow {
-		return report(env, asFailure(ggaShow(env, what, names)))
+		return report(env, asFailure(ggaShow(env, socket, what, names)))
 	}
 	if len(names) == 0 {
 		return usage(env, ggaoectlUsage, fmt.Errorf("%s needs the name of a device", cmd))
 	}
-	if what == "macmask" {
-		what = "mask"
+	switch what {
+	case "macmask":
+		return run("clear", "mask")
+	case "reserve": // ggaoectl asks nobody
+		return run("clear", "reserve", "--force")
 	}
-	native := []string{"clear", what, "--"}
-	if what == "reserve" { // ggaoectl asks nobody
-		native = []string{"clear", what, "--force", "--"}
+	return run("clear", "config")
+}
+
+// ggaSocket returns the socket of the daemon: that of the configuration file, as in ggaoectl, unless the environment names one. The
+// file may be missing where its name was not given.
+func ggaSocket(env *Env, files []string) (string, error) {
+	if s := os.Getenv(control.SocketEnv); s != "" {
+		return s, nil
 	}
-	return Run(env, append(native, names...))
+	file := filepath.Join("/", env.Sysroot, ggaoedFile)
+	if len(files) > 0 {
+		file = files[len(files)-1]
+	} else if !exists(file) {
+		return control.FindSocket(env.Sysroot), nil
+	}
+	cfg, _, problems := foreign.Load(file, foreign.Auto, config.Options{Sysroot: env.Sysroot})
+	if err := problems.Err(); err != nil {
+		return "", err
+	}
+	if cfg.Control.Socket == control.DefaultSocket || cfg.Control.Socket == "" {
+		return control.FindSocket(env.Sysroot), nil
+	}
+	return cfg.Control.Socket, nil
 }
 
 // named tells whether an export or interface is meant by one of the names; without any all are.
@@ -94,8 +126,8 @@ func named(names []string, candidates ...string) bool {
 
 // ggaStats prints the counters as ggaoectl does: a block for each device and interface, "# Statistics for device NAME" and then
 // "COUNTER: VALUE" by its names of them. Nothing is printed for names that there are none of: scripts find out so what is exported.
-func ggaStats(env *Env, names []string) error {
-	c := control.NewClient(control.FindSocket(env.Sysroot))
+func ggaStats(env *Env, socket string, names []string) error {
+	c := control.NewClient(socket)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), control.Timeout)
 	defer cancel()
@@ -159,8 +191,8 @@ func ggaPort(p *stats.PortSnapshot) []counter {
 
 // ggaShow prints a part of the state of exports as ggaoectl does: "Device NAME:", then the config string as a dump of 16 bytes a line, or
 // a list of addresses, four a line, and an empty line.
-func ggaShow(env *Env, what string, names []string) error {
-	c := control.NewClient(control.FindSocket(env.Sysroot))
+func ggaShow(env *Env, socket, what string, names []string) error {
+	c := control.NewClient(socket)
 	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), control.Timeout)
 	defer cancel()

@@ -11,6 +11,7 @@ import (
 	"goaoe/aoe"
 	"goaoe/internal/config"
 	"goaoe/internal/control"
+	"goaoe/internal/daemon/netwatch"
 )
 
 // batch is a set of changes on its way: what the layers would be with those that were taken so far.
@@ -376,7 +377,8 @@ func (d *Daemon) moving(of map[string]int) map[string]string {
 		var e control.Export
 		d.state(x, &e)
 		switch {
-		case e.State == control.StateOpening || e.State == control.StateClosing || x.want == nil || x.want != &x.cfg && x.phase != idle:
+		case e.State == control.StateOpening || e.State == control.StateClosing || x.want == nil || x.want != &x.cfg && x.phase != idle,
+			e.State == control.StateServing && d.unsettled(x):
 			out[a] = ""
 		case e.State == control.StateServing:
 			out[a] = "serving on " + strings.Join(e.Served, ", ")
@@ -392,6 +394,21 @@ func (d *Daemon) moving(of map[string]int) map[string]string {
 		}
 	}
 	return out
+}
+
+// unsettled tells whether an interface that an export wants is still being opened, or is being asked whether the address is free.
+func (d *Daemon) unsettled(x *export) bool {
+	return slices.ContainsFunc(d.watch.Snapshot(), func(i netwatch.Iface) bool {
+		if !x.cfg.Wants(i.Name) || !i.Up || unusable(i, effectiveMTU(i, d.cfg.MatchInterface(i.Name))) != "" {
+			return false
+		}
+		p := d.ports[i.Index]
+		if p == nil {
+			return d.failed[i.Index].err == nil
+		}
+		c := p.checks[x.addr]
+		return !p.serves(x) && (c == nil || c.taken == "")
+	})
 }
 
 // waitTexts says which interfaces an export waits for.

@@ -91,6 +91,21 @@ func (l *lockedBuffer) String() string {
 // newRig starts a daemon whose configuration has the rest behind [control] and [defaults].
 func newRig(t *testing.T, rest string) *rig {
 	t.Helper()
+	r := newStage(t)
+	r.configure(rest)
+	r.start()
+	t.Cleanup(func() {
+		r.end(unix.SIGTERM)
+		if t.Failed() {
+			t.Logf("log of the daemon:\n%s", r.log)
+		}
+	})
+	return r
+}
+
+// newStage makes everything but the daemon.
+func newStage(t *testing.T) *rig {
+	t.Helper()
 	need.Root(t)
 	need.Linux(t, "")
 	bin, err := goaoe()
@@ -105,16 +120,8 @@ func newRig(t *testing.T, rest string) *rig {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, bin: bin, dir: dir, file: filepath.Join(dir, "goaoe.toml"), socket: filepath.Join(dir, "s")}
+	r := &rig{t: t, bin: bin, dir: dir, file: filepath.Join(dir, "goaoe.toml"), socket: filepath.Join(dir, "s"), log: &lockedBuffer{}}
 	r.ns, _, _ = testnet.Pair(t, 1500)
-	r.configure(rest)
-	r.start()
-	t.Cleanup(func() {
-		r.end(unix.SIGTERM)
-		if t.Failed() {
-			t.Logf("log of the daemon:\n%s", r.log)
-		}
-	})
 	return r
 }
 
