@@ -233,7 +233,7 @@ func (p *patient) roomFor(e control.Export) []finding {
 
 // checkState looks at the state directory.
 func checkState(_ context.Context, p *patient) []finding {
-	dir := ""
+	var dir string
 	switch {
 	case p.status != nil && p.status.StateDir == "":
 		return []finding{{Level: levelWarning, Text: "the daemon has no state directory: config strings, masks and reservations are lost at its end",

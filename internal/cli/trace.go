@@ -159,7 +159,7 @@ func (t *trace) run(ctx context.Context, c *control.Client) error {
 	var ce *control.Error
 	switch {
 	case errors.Is(err, errShown) || interrupted:
-		return nil
+		return nil //nolint:nilerr // it was asked to end
 	case errors.As(err, &ce):
 		return remoteError(err)
 	case err != nil:

@@ -204,14 +204,12 @@ func (d *Daemon) state(x *export, e *control.Export) {
 	for _, m := range st.Reserve {
 		e.Reserve = append(e.Reserve, m.String())
 	}
-	taken := ""
 	for _, p := range d.ports {
 		if p.serves(x) {
 			e.Served = append(e.Served, p.ifc.Name)
 		}
 		if c := p.checks[x.addr]; c != nil && c.taken != "" {
-			taken = takenText(p, x.addr, c.taken)
-			e.Waiting = append(e.Waiting, withoutPrefix(taken, x.addr))
+			e.Waiting = append(e.Waiting, withoutPrefix(takenText(p, x.addr, c.taken), x.addr))
 		}
 	}
 	slices.Sort(e.Served)

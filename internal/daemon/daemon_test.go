@@ -136,6 +136,7 @@ func TestGrowth(t *testing.T) {
 	r.untilLog("e0.3 waiting: ", "rounded does not exist yet")
 	r.file("rounded", 1000)
 	r.until("the file that was missing", func(s Status) bool { return s.export("e0.3").Sectors == 900 && s.served("e0.3") == "a0" })
+	ear.drain() // the announcements of the start
 	r.file("disk", 3000)
 	ear.announced(e01, 2)
 	if n := ear.sectors(e01); n != 3000 {

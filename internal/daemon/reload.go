@@ -46,7 +46,7 @@ func (d *Daemon) readAgain(discard bool) (l layers, now *config.Config, problems
 	}
 	l = d.layers.clone()
 	if l.files, problems = d.o.Read(); problems.Err() != nil {
-		return l, nil, problems, nil
+		return l, nil, problems, nil //nolint:nilerr // the caller judges problems
 	}
 	if discard {
 		clear(l.unsaved)

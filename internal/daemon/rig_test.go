@@ -360,6 +360,13 @@ func (e *ear) hear(wait time.Duration, ok func(f []byte) bool) []byte {
 	}
 }
 
+// drain forgets what was heard so far.
+func (e *ear) drain() {
+	e.t.Helper()
+	for e.hear(10*time.Millisecond, func([]byte) bool { return true }) != nil {
+	}
+}
+
 // ask sends a request and returns the reply to it, or nil.
 func (e *ear) ask(addr aoe.Addr, cmd byte, arg []byte, wait time.Duration) []byte {
 	e.t.Helper()

@@ -97,9 +97,8 @@ func tapConfig(r *control.TraceRequest) (c engine.TapConfig, f *commandFilter, e
 type commandFilter struct {
 	any     bool
 	command aoe.Command
-	ata     bool // any ATA command, or those of class
-	class   ata.Class
-	all     bool // the whole command, without a look at the class
+	class   ata.Class // of the ATA command
+	all     bool      // the whole command, without a look at the class
 	asked   map[requestKey]bool
 }
 

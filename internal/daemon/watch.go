@@ -124,7 +124,7 @@ func (d *Daemon) stats() *control.Stats {
 	}
 	slices.SortFunc(s.Interfaces, func(a, b control.InterfaceStats) int { return cmp.Compare(a.Name, b.Name) })
 	for _, i := range d.eng.Initiators() {
-		snap := i.InitiatorSnapshot.Sub(base.initiators[initiatorKey{i.Addr, i.MAC}])
+		snap := i.Sub(base.initiators[initiatorKey{i.Addr, i.MAC}])
 		if snap.Requests == 0 {
 			continue
 		}

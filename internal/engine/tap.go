@@ -235,7 +235,7 @@ func (t *Tap) wants(p *Port, frame []byte, out bool) bool {
 		if out {
 			m = aoe.MAC(frame[0:6])
 		}
-		if m != c.Initiator && !(out && m == aoe.Broadcast) {
+		if m != c.Initiator && (!out || m != aoe.Broadcast) {
 			return false
 		}
 	}

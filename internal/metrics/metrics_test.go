@@ -272,7 +272,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("%v, %.200s", err, body)
 	}
 	s.Close()
-	if _, err := c.Get("http://" + s.Addr().String() + Path); err == nil {
+	if r, err := c.Get("http://" + s.Addr().String() + Path); err == nil {
+		_ = r.Body.Close()
 		t.Error("it answers after Close")
 	}
 }

@@ -335,7 +335,7 @@ func TestServe(t *testing.T) {
 	}
 	addr := s.Addr().String()
 	r, err := http.Get("http://" + addr + "/api/view")
-	if err != nil || r.StatusCode != 200 {
+	if err != nil || r.StatusCode != http.StatusOK {
 		t.Fatalf("%v %v", r, err)
 	}
 	_ = r.Body.Close()
@@ -343,7 +343,8 @@ func TestServe(t *testing.T) {
 		t.Errorf("the same address twice: %v", err)
 	}
 	s.Close()
-	if _, err := http.Get("http://" + addr + "/"); err == nil {
+	if r, err := http.Get("http://" + addr + "/"); err == nil {
+		_ = r.Body.Close()
 		t.Error("it answers after it was closed")
 	}
 }

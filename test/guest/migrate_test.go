@@ -65,6 +65,7 @@ func TestMigrations(t *testing.T) {
 	b := setUp(t)
 	for name, m := range migrations {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			disk := image(t, "disk.img", 256<<20)
 			fill := strings.NewReplacer("DIR", dir, "DISK", disk).Replace

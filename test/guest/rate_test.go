@@ -14,14 +14,28 @@ type sample struct {
 	sectors float64 // read and written so far
 }
 
-// fullShare is the share of the median rate before a fault that counts as full speed: the machine under the guest has
-// other things to do as well, and one second is a short time.
+// fullShare is the share of the usual median rate that counts as full speed: the machine under the guest has other things to do
+// as well, and one second is a short time.
 const fullShare = 0.7
 
 // rates reads the samples of a run and the times of its fault.
 func rates(t *testing.T, dir string) (s []sample, fault, end float64) {
 	t.Helper()
-	b, err := os.ReadFile(dir + "/rate")
+	s = samples(t, dir, "rate")
+	b, err := os.ReadFile(dir + "/times")
+	if err != nil {
+		t.Fatalf("the guest left no times: %v", err)
+	}
+	if _, err := fmt.Sscan(string(b), &fault, &end); err != nil {
+		t.Fatalf("times %q: %v", b, err)
+	}
+	return s, fault, end
+}
+
+// samples reads a file of samples, from the beginning of the load on.
+func samples(t *testing.T, dir, name string) (s []sample) {
+	t.Helper()
+	b, err := os.ReadFile(dir + "/" + name)
 	if err != nil {
 		t.Fatalf("the guest left no samples: %v", err)
 	}
@@ -31,14 +45,7 @@ func rates(t *testing.T, dir string) (s []sample, fault, end float64) {
 			s = append(s, x)
 		}
 	}
-	b, err = os.ReadFile(dir + "/times")
-	if err != nil {
-		t.Fatalf("the guest left no times: %v", err)
-	}
-	if _, err := fmt.Sscan(string(b), &fault, &end); err != nil {
-		t.Fatalf("times %q: %v", b, err)
-	}
-	return fromLoad(s), fault, end
+	return fromLoad(s)
 }
 
 // fromLoad leaves out what was before the load: fio takes its time to start.

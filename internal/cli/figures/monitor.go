@@ -41,7 +41,7 @@ var exportColumns = []column[control.ExportStats]{
 	{"avgqsz", 6, func(p *Period, e *control.ExportStats) string { return f(e.Busy().Seconds()/p.Elapsed.Seconds(), 2) }},
 	{"qs", 2, func(_ *Period, e *control.ExportStats) string { return n(e.Stalls) }},
 	{"qf", 2, func(_ *Period, e *control.ExportStats) string {
-		return n(e.ExportSnapshot.Drops[stats.DropFull.String()])
+		return n(e.Drops[stats.DropFull.String()])
 	}},
 	{"ae", 2, func(_ *Period, e *control.ExportStats) string { return n(e.Errors) }},
 	{"pe", 2, func(_ *Period, e *control.ExportStats) string { return n(e.Rejects) }},
@@ -208,13 +208,13 @@ func (p *Period) JSON(w io.Writer) error {
 	}
 	for i := range p.Exports {
 		e := &p.Exports[i]
-		other, queue, full := e.Flushes+e.Discards+e.Others, e.Busy().Seconds()/p.Elapsed.Seconds(), e.ExportSnapshot.Drops[stats.DropFull.String()]
+		other, queue, full := e.Flushes+e.Discards+e.Others, e.Busy().Seconds()/p.Elapsed.Seconds(), e.Drops[stats.DropFull.String()]
 		all := All(&e.Latency)
 		mean := all.Mean()
 		err := enc.Encode(&Row{Time: p.At, Interval: p.Elapsed.Seconds(), Kind: "export", Name: e.Address, Reads: rate(e.Reads), ReadBytes: rate(e.ReadBytes),
 			Writes: rate(e.Writes), WriteBytes: rate(e.WriteBytes), Other: &other, QueueMean: &queue, Stalls: &e.Stalls, QueueFull: &full, Errors: &e.Errors,
 			Rejects: &e.Rejects, Latency: &mean, Read: QuantilesOf(&e.Latency.Read), Write: QuantilesOf(&e.Latency.Write), Flush: QuantilesOf(&e.Latency.Flush),
-			Retransmit: &e.Retransmits, Drops: drops(e.ExportSnapshot.Drops)})
+			Retransmit: &e.Retransmits, Drops: drops(e.Drops)})
 		if err != nil {
 			return err
 		}

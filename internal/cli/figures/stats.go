@@ -143,7 +143,7 @@ func printInitiators(b *strings.Builder, s *control.Stats) {
 			seen = age(s.At.Sub(n.LastSeen)) + " ago"
 		}
 		return []any{mac, n.Name, n.Export, n.Interface, n.Requests, n.Reads, humanize.IBytes(n.ReadBytes), n.Writes, humanize.IBytes(n.WriteBytes),
-			frames.Duration(int64(ratio(n.BusyNs, n.Reads+n.Writes))), n.Errors, n.Rejects, n.Denied, n.InitiatorSnapshot.Drops, n.Retransmits, seen}
+			frames.Duration(int64(ratio(n.BusyNs, n.Reads+n.Writes))), n.Errors, n.Rejects, n.Denied, n.Drops, n.Retransmits, seen}
 	})
 }
 

@@ -229,7 +229,8 @@ func (f *Frame) outcome(b []byte) []byte {
 // Duration shows nanoseconds in three digits or so: 850ns, 12.3us, 1.23ms, 4.50s.
 func Duration(ns int64) string {
 	d := time.Duration(ns)
-	unit, name := 1.0, "ns"
+	var unit float64
+	var name string
 	switch {
 	case d >= time.Second:
 		unit, name = 1e9, "s"

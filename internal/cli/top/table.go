@@ -196,7 +196,7 @@ func (m *Model) initiatorTable(t *table) {
 		t.rows = append(t.rows, row{key: initiatorKey(n), export: n.Export, alarm: all.Denied > 0 || all.Errors > 0,
 			cells: []cell{word(mac), word(n.Name), word(n.Export), word(n.Interface), rate(p.PerSecond(n.Reads)), bytes(p.PerSecond(n.ReadBytes)),
 				rate(p.PerSecond(n.Writes)), bytes(p.PerSecond(n.WriteBytes)), span(latency), mean(p.PerSecond(n.BusyNs) / 1e9), count(all.Errors), count(all.Denied),
-				count(all.InitiatorSnapshot.Drops), count(all.Retransmits), {text: ago(seen), num: float64(seen)}}})
+				count(all.Drops), count(all.Retransmits), {text: ago(seen), num: float64(seen)}}})
 	}
 }
 

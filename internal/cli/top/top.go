@@ -112,7 +112,7 @@ func New(ctx context.Context, src Source, o Options) *Model {
 func Run(ctx context.Context, src Source, o Options) error {
 	_, err := tea.NewProgram(New(ctx, src, o), tea.WithContext(ctx)).Run()
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was asked to end
 	}
 	return err
 }

@@ -162,7 +162,8 @@ func (r *reader) exports(blocks []*block) {
 func (r *reader) address(d *device) {
 	for _, b := range []*block{d.block, r.dflt} {
 		if s := b.set["shelf"]; s != nil {
-			n, ok := int64(0), false
+			var n int64
+			var ok bool
 			if b == d.block {
 				n, ok = r.number(b, s)
 			} else {

@@ -131,8 +131,9 @@ func (p *parser) statement(depth int) (s statement, ok bool) {
 	end := p.peek()
 	if !end.is(";") {
 		p.bad(end, fmt.Sprintf("%s where the ; behind %s = %s should be", end, s.name.text, s.value.text), "a value with blanks needs quotation marks, and every statement ends with ;")
-		if end.kind != tokenMark && !(p.at+1 < len(p.tokens) && (p.tokens[p.at+1].is("=") || p.tokens[p.at+1].is("{"))) {
-			p.skip() // the rest of a value; otherwise the next statement begins here
+		begins := p.at+1 < len(p.tokens) && (p.tokens[p.at+1].is("=") || p.tokens[p.at+1].is("{")) // the next statement
+		if end.kind != tokenMark && !begins {
+			p.skip() // the rest of a value
 		}
 		return s, false
 	}

@@ -6,6 +6,7 @@
 package vbladeconf
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -139,7 +140,7 @@ func readSmall(name string) ([]byte, error) {
 
 // reason is the bare cause of an error.
 func reason(err error) string {
-	if pe, ok := err.(*fs.PathError); ok {
+	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		return pe.Err.Error()
 	}
 	return err.Error()

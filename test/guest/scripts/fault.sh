@@ -1,5 +1,6 @@
 # fault.sh stop|kill|restart: under verified load the target is stopped for 8 s (SIGSTOP), killed and started 3 s later, or asked
-# to end (SIGTERM) and started at once. Leaves in /out: rate (see sample in lib.sh) and times (uptime of the fault and of its end).
+# to end (SIGTERM) and started at once. Leaves in /out: rate (see sample in lib.sh), times (uptime of the fault and of its end), and fresh:
+# the rate of the same load on the same machine right afterwards, by a driver that knows of no fault.
 . /root/lib.sh
 attach
 case $1 in stop) secs=25 ;; *) secs=20 ;; esac
@@ -16,5 +17,11 @@ echo "$a $(uptime)" >/out/times
 wait $fio || { say "FAILED: fio"; failed=1; }
 kill $sampler
 cat /sys/kernel/debug/aoe/$dev | tr '\n' ' '; echo
+check rmmod aoe
+attach
+load 8 --iodepth=64 & fio=$!
+sample /out/fresh & sampler=$!
+wait $fio || { say "FAILED: fio"; failed=1; }
+kill $sampler
 check host target-alive
 finish
