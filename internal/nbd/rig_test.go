@@ -58,6 +58,13 @@ func (d *disk) held() (n int) {
 	return n
 }
 
+// bytes returns a copy of the data.
+func (d *disk) bytes() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]byte(nil), d.data...)
+}
+
 // submitted returns how many requests were submitted.
 func (d *disk) submitted() []Request {
 	d.mu.Lock()
@@ -125,6 +132,8 @@ func (q *diskQueue) Wait(done []*Request, fds []unix.PollFd, timeout time.Durati
 }
 
 func (q *diskQueue) Close() error {
+	q.d.mu.Lock()
+	defer q.d.mu.Unlock()
 	q.closed = true
 	return q.wake.Close()
 }
@@ -158,6 +167,8 @@ func serve(t testing.TB, d *disk, e Export, o Options) (*Server, string) {
 		if err := <-over; err != ErrStopped {
 			t.Errorf("Serve: %v", err)
 		}
+		d.mu.Lock()
+		defer d.mu.Unlock()
 		for _, q := range d.queues {
 			if !q.closed {
 				t.Error("a queue was not closed")

@@ -24,7 +24,7 @@ func TestReadWrite(t *testing.T) {
 		if e := c.do(Header{Cmd: CmdWrite, Offset: 1024, Length: uint32(n)}, want); e != 0 {
 			t.Fatalf("writing %d bytes: %v", n, e)
 		}
-		if !bytes.Equal(d.data[1024:1024+n], want) {
+		if !bytes.Equal(d.bytes()[1024:1024+n], want) {
 			t.Fatalf("writing %d bytes: other data arrived", n)
 		}
 		if e := c.do(Header{Cmd: CmdRead, Offset: 1024, Length: uint32(n)}, got); e != 0 || !bytes.Equal(got, want) {
@@ -134,6 +134,7 @@ func TestRefusals(t *testing.T) {
 // TestBackendErrors: an Errno reaches the client, everything else is an I/O error.
 func TestBackendErrors(t *testing.T) {
 	d := newDisk(1 << 20)
+	d.log = make([]Request, 0, 8)
 	d.fail = func(r *Request) error {
 		switch {
 		case r.Op == OpFlush:
@@ -212,7 +213,7 @@ func TestWriteZeroes(t *testing.T) {
 		}
 		want := bytes.Repeat([]byte{7}, size)
 		clear(want[from : from+n])
-		if !bytes.Equal(d.data, want) {
+		if !bytes.Equal(d.bytes(), want) {
 			t.Errorf("%+v: not the right bytes are zero", c)
 		}
 	}
@@ -246,7 +247,7 @@ func TestSlowClient(t *testing.T) {
 	slow, good := dial(t, path), dial(t, path)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	for i := range 60 {
+	for i := range 8 {
 		slow.ask(Header{Cmd: CmdRead, Cookie: uint64(i), Length: MaxRequest}, nil)
 	}
 	for range 100 {
@@ -260,7 +261,7 @@ func TestSlowClient(t *testing.T) {
 	}
 	done := make(chan bool)
 	go func() { // and it gets all it asked for, once it reads
-		for range 60 {
+		for range 8 {
 			slow.answer(make([]byte, MaxRequest))
 		}
 		close(done)
@@ -304,7 +305,7 @@ func TestStop(t *testing.T) {
 		t.Errorf("after the answer: %v, want the end", err)
 	}
 	s.Wait()
-	if d.data[0] != 5 {
+	if d.bytes()[0] != 5 {
 		t.Error("the write is not there")
 	}
 }
@@ -326,7 +327,7 @@ func TestGone(t *testing.T) {
 	}
 	d.letGo()
 	eventually(t, "nobody is left", func() bool { return len(s.Clients()) == 0 })
-	if d.data[0] != 5 {
+	if d.bytes()[0] != 5 {
 		t.Error("the write is not there")
 	}
 }
