@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -268,6 +269,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 // addCompletions gives every command its completions, unless it has some already.
 func addCompletions(env *Env, root *cobra.Command) {
 	arguments, flags := argumentCompletions(env), flagCompletions(env)
+	maps.Copy(arguments, wireCompletions(env))
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		path := strings.TrimPrefix(strings.TrimPrefix(c.CommandPath(), root.Name()), " ")

@@ -15,9 +15,12 @@ const (
 	ExitFailure = 1
 	ExitUsage   = 2
 	ExitPartly  = 3 // some of several things were done
+	// Of commands that speak to targets over the wire:
+	ExitNoAnswer = 4 // no target answered in time
+	ExitFailing  = 5 // goaoe smart: the disk says that it is failing
 	// Of commands that talk to a running daemon:
 	ExitNotRunning = 10
-	ExitRefused    = 11 // no permission, or in use and not forced
+	ExitRefused    = 11 // no permission, or in use or reserved and not forced
 	ExitConflict   = 12 // the address is taken, or somebody else changed the same thing
 )
 

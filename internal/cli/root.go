@@ -21,6 +21,7 @@ const (
 	groupConfig  = "config"
 	groupTools   = "tools"
 	groupWatch   = "watch"
+	groupWire    = "wire"
 )
 
 // Env is what a command has of its surroundings. Commands use it in place of the os package, so that tests can run them.
@@ -43,24 +44,30 @@ func commands() []func(*Env) *cobra.Command {
 		newCheckCmd,
 		newClearCmd,
 		newCompletionCmd,
+		newConfigCmd,
 		newConvertCmd,
 		newDiffCmd,
 		newDiscoverCmd,
 		newDoctorCmd,
 		newDemoCmd,
 		newExportCmd,
+		newIdentifyCmd,
 		newInitCmd,
 		newInterfacesCmd,
 		newLinksCmd,
 		newLsCmd,
 		newManCmd,
+		newMaskCmd,
 		newMetricsCmd,
 		newMonitorCmd,
+		newPingCmd,
 		newReloadCmd,
+		newReserveCmd,
 		newRmCmd,
 		newServeCmd,
 		newSetCmd,
 		newShowCmd,
+		newSmartCmd,
 		newStatsCmd,
 		newStatusCmd,
 		newTopCmd,
@@ -86,8 +93,10 @@ Exit status:
    1  failure: the line on stderr says what and what to do
    2  wrong usage
    3  partly done: the lines on stderr say what was not
+   4  no target answered on the network in time
+   5  the disk says that it is failing (goaoe smart)
   10  no daemon is running, or it does not answer
-  11  refused: no permission, or in use and not forced
+  11  refused: no permission, or in use or reserved, and not forced
   12  conflict: taken, or changed by somebody else meanwhile
 `
 
@@ -122,6 +131,7 @@ func NewRoot(env *Env) *cobra.Command {
 		&cobra.Group{ID: groupControl, Title: "Controlling the running daemon:"},
 		&cobra.Group{ID: groupConfig, Title: "Configuration:"},
 		&cobra.Group{ID: groupWatch, Title: "Watching:"},
+		&cobra.Group{ID: groupWire, Title: "The other end: using targets on the network, without a kernel driver:"},
 		&cobra.Group{ID: groupTools, Title: "Tools:"},
 	)
 	root.SetHelpCommandGroupID(groupTools)
