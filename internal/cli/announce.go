@@ -27,7 +27,7 @@ func newAnnounceCmd(env *Env) *cobra.Command {
 			defer cancel()
 			var addrs []aoe.Addr
 			if len(patterns) > 0 {
-				list, err := selectExports(ctx, c, patterns)
+				list, err := selectServed(ctx, c, patterns)
 				if err != nil {
 					return err
 				}

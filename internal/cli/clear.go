@@ -75,7 +75,7 @@ func runClear(env *Env, cmd *cobra.Command, f *remoteFlags, r *control.ClearRequ
 	ctx, cancel := patience(cmd, 0)
 	defer cancel()
 	if len(patterns) > 0 {
-		list, err := selectExports(ctx, c, patterns)
+		list, err := selectServed(ctx, c, patterns)
 		if err != nil {
 			return err
 		}

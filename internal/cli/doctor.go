@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"goaoe/internal/config"
+	"goaoe/internal/config/foreign"
 	"goaoe/internal/control"
 )
 
@@ -33,7 +34,7 @@ type finding struct {
 type patient struct {
 	env  *Env
 	root string         // Sysroot, or /
-	cfg  *config.Config // of the file, or of the running daemon; nil: neither
+	cfg  *config.Config // of the file, where no daemon runs; nil: there is none
 	file string         // that was read; empty: none
 
 	client     *control.Client
@@ -63,22 +64,20 @@ func doctorChecks() []doctorCheck {
 		{"interface", "interfaces: carrier, MTU, speed, frames that the hardware loses", checkInterfaces},
 		{"open", "exports open to everybody on a bridge or a wireless link", checkOpen},
 		{"ring", "frames lost because the receive ring was full", checkRing},
+		{"socket", "limits of sockets, frames lost before they come to one", checkSockets},
 		{"retransmits", "initiators that repeat themselves", checkRetransmits},
 		{"mtu", "initiators that ask for less than a frame could carry", checkPeerMTU},
-		{"storage", "disks with errors, full file systems, caches", checkStorage},
+		{"storage", "disks with errors, files that outgrow their file system, one disk exported twice, write caches", checkStorage},
+		{"cache", "disks and file systems that do not flush what they were told to", checkCache},
 		{"duplicate", "other targets on the wire with an address of ours", checkDuplicates},
 		{"state", "the directory for config strings and reservations", checkState},
 	}
 }
 
 const doctorLong = `Look at this machine, the configuration and the running daemon, and say what is wrong and what mends it. Nothing is changed.
-With arguments only the checks of these names are done; --list tells them. The check "duplicate" asks on the wire and takes a second.`
+With arguments only the checks of these names are done; --list tells them. The check "duplicate" asks on the wire and takes a second.
 
-const doctorExit = `
-Exit status:
-  0  nothing is wrong (notes do not count)
-  1  there are warnings or problems
-  2  wrong usage`
+The exit status is 1 when there are warnings or problems; notes do not count.`
 
 func newDoctorCmd(env *Env) *cobra.Command {
 	var asJSON, list, verbose bool
@@ -86,7 +85,7 @@ func newDoctorCmd(env *Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "doctor [CHECK ...]",
 		Short:   "Check this machine and the running daemon",
-		Long:    doctorLong + "\n" + doctorExit,
+		Long:    doctorLong,
 		Example: "  goaoe doctor\n  goaoe doctor interface ring\n  goaoe doctor --json",
 		GroupID: groupTools,
 		RunE: func(cmd *cobra.Command, names []string) error {
@@ -179,6 +178,11 @@ func examine(ctx context.Context, env *Env, file, socket string) *patient {
 	}
 	if p.file == "" && p.status == nil {
 		p.file = config.FilePath(env.Sysroot)
+	}
+	if p.file != "" && p.status == nil { // what would be served
+		if cfg, _, problems := foreign.Load(p.file, foreign.Auto, config.Options{Sysroot: env.Sysroot}); problems.Err() == nil {
+			p.cfg = cfg
+		}
 	}
 	return p
 }

@@ -27,7 +27,6 @@ func checkConfig(_ context.Context, p *patient) []finding {
 	}
 	cfg, _, problems := foreign.Load(p.file, foreign.Auto, config.Options{Sysroot: p.env.Sysroot})
 	if problems.Err() == nil {
-		p.cfg = cfg
 		sizes := make([]int64, len(cfg.Exports))
 		problems = append(problems, cfg.InItsWords(machine{sysroot: p.env.Sysroot}.check(cfg, sizes))...)
 	}

@@ -91,7 +91,7 @@ func checkMemlock(_ context.Context, p *patient) []finding {
 func (p *patient) usedInterfaces() []string {
 	var out []string
 	for _, i := range p.interfaces {
-		if i.State == control.StateServing {
+		if i.State == control.StateServing || exists(filepath.Join(p.root, "/sys/class/net", i.Name)) {
 			out = append(out, i.Name)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,9 +41,22 @@ func TestDoctorFindings(t *testing.T) {
 		}
 	}
 	sick := func() *patient {
+		var st unix.Stat_t
+		if err := unix.Stat(disk, &st); err != nil {
+			t.Fatal(err)
+		}
+		dev := fmt.Sprintf("%d:%d", unix.Major(st.Dev), unix.Minor(st.Dev))
 		root := sysTree(t, map[string]string{
 			"proc/sys/kernel/io_uring_disabled": "2\n",
-			"sys/class/net/eth1/operstate":      "up", "sys/class/net/eth1/speed": "100", "sys/class/net/eth1/duplex": "half", "sys/class/net/eth1/mtu": "1500",
+			"proc/sys/net/core/wmem_max":        "212992\n",
+			"proc/net/softnet_stat":             "00000010 00000100 00000000\n00000010 00000002 00000000\n",
+			"proc/self/mountinfo": "21 1 0:7 / /proc rw - proc proc rw\n" +
+				"30 1 " + dev + " / /mnt rw,relatime shared:1 - xfs /dev/sda1 rw,nobarrier,inode64\n",
+			"sys/dev/block/" + dev + "/queue/write_cache":                   "write through\n",
+			"sys/dev/block/" + dev + "/device/scsi_disk/0:0:0:0/cache_type": "write back\n",
+			fmt.Sprintf("proc/%d/status", os.Getpid()):                      "Name:\tgoaoe\nCapEff:\t0000000000002000\n",
+			disk:                           "",
+			"sys/class/net/eth1/operstate": "up", "sys/class/net/eth1/speed": "100", "sys/class/net/eth1/duplex": "half", "sys/class/net/eth1/mtu": "1500",
 			"sys/class/net/eth1/statistics/rx_crc_errors": "7", "sys/class/net/eth1/brport/x": "", "sys/class/net/eth2/operstate": "down",
 		})
 		initiator := stats.InitiatorSnapshot{MAC: "02:00:00:00:00:01", Interface: "eth3", Requests: 10000, Retransmits: 300, Reads: 9000, ReadBytes: 9000 * 1024}
@@ -68,7 +82,9 @@ func TestDoctorFindings(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.root = sysTree(t, map[string]string{"proc/sys/kernel/io_uring_disabled": "0", "sys/class/net/eth1/mtu": "9000", "sys/class/net/eth1/operstate": "up"})
+		p.root = sysTree(t, map[string]string{"proc/sys/kernel/io_uring_disabled": "0", "proc/sys/net/core/wmem_max": "212992", "proc/0/status": "CapEff:\t0000000000003000\n",
+			"proc/net/softnet_stat": "00000010 00000000 00000000\n", disk: "",
+			"proc/self/mountinfo": "30 1 0:0 / /mnt rw,relatime - xfs /dev/sda1 rw,nobarrier\n", "sys/class/net/eth1/mtu": "9000", "sys/class/net/eth1/operstate": "up"})
 		p.env.Sysroot = p.root
 		p.status = &control.Status{Version: Version, PID: 0, StateDir: "/"}
 		p.exports = p.exports[1:2]
@@ -90,6 +106,10 @@ func TestDoctorFindings(t *testing.T) {
 		{"retransmits", []string{"warning 02:00:00:00:00:01 on e0.1: 3.0 %"}},
 		{"mtu", []string{"note 02:00:00:00:00:01 on e0.1: it asks for 1024 bytes at a time, although eth3 has an MTU of 9000"}},
 		{"storage", []string{"problem e0.1: storage failed: 3 media", "note e0.1: its write cache is on", "it is exported for writing as e0.1 and e0.2", "warning e0.3: " + sparse + " is sparse"}},
+		{"socket", []string{"note : the daemon has no CAP_NET_ADMIN, and net.core.wmem_max lets its sockets hold 208 KiB of replies where it wants 4096 -> sysctl net.core.wmem_max=4194304",
+			"note : 258 frames were lost since the start of the machine because a processor's queue was full"}},
+		{"cache", []string{"problem e0.1: " + disk + " is on /mnt, which is mounted with nobarrier", "mount -o remount,barrier /mnt",
+			": it has a write cache which the kernel was told not to flush", "/queue/write_cache"}},
 		{"state", []string{"warning : the daemon has no state directory"}},
 	} {
 		chosen, err := chosenChecks([]string{c.check})

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -89,6 +90,16 @@ func selectExports(ctx context.Context, c *control.Client, patterns []string) ([
 	}
 	list, err := control.Select(patterns, all)
 	return list, remoteError(err)
+}
+
+// selectServed is selectExports without those that are switched off, unless a pattern is the address or name of one.
+func selectServed(ctx context.Context, c *control.Client, patterns []string) ([]control.Export, error) {
+	list, err := selectExports(ctx, c, patterns)
+	return slices.DeleteFunc(list, func(e control.Export) bool {
+		return e.State == control.StateDisabled && !slices.ContainsFunc(patterns, func(p string) bool {
+			return p == e.Address || "e"+p == e.Address || p == e.Name
+		})
+	}), err
 }
 
 // printResults prints what became of a set of changes: a line on stdout for each success, one on stderr for each failure. say makes

@@ -119,11 +119,7 @@ func (b *backend) Exports(ctx context.Context) ([]control.Export, error) {
 
 func (d *Daemon) controlExports() []control.Export {
 	snap := d.watch.Snapshot()
-	waits := map[string]string{} // by pattern
-	for _, pattern := range d.wantedPatterns() {
-		w, _ := d.waitsFor(pattern, snap)
-		waits[pattern] = w.text
-	}
+	waits := d.waitsByPattern(snap)
 	by := d.usersByExport()
 	out := []control.Export{}
 	known := map[aoe.Addr]bool{}
@@ -131,11 +127,7 @@ func (d *Daemon) controlExports() []control.Export {
 		c := &d.cfg.Exports[i]
 		known[c.Addr] = true
 		e := d.describe(c)
-		for _, pattern := range c.Interfaces {
-			if w := waits[pattern]; w != "" {
-				e.Waiting = append(e.Waiting, w)
-			}
-		}
+		e.Waiting = waits.of(c)
 		if x := d.exports[c.Addr]; x != nil {
 			e.Users = d.usersOf(x, by)
 		}
@@ -232,6 +224,37 @@ func (d *Daemon) state(x *export, e *control.Export) {
 	}
 }
 
+// interfaceWaits says by pattern what is waited for.
+type interfaceWaits map[string]string
+
+func (d *Daemon) waitsByPattern(snap []netwatch.Iface) interfaceWaits {
+	waits := interfaceWaits{}
+	for _, pattern := range d.wantedPatterns() {
+		if w, ok := d.waitsFor(pattern, snap); ok {
+			waits[pattern] = w.text
+		}
+	}
+	return waits
+}
+
+// of returns what an export waits for.
+func (w interfaceWaits) of(c *config.Export) (out []string) {
+	for _, pattern := range c.Interfaces {
+		if text := w[pattern]; text != "" {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// notThere is the error about an export that is not served: it does not exist, or is switched off.
+func (d *Daemon) notThere(a aoe.Addr) error {
+	if slices.ContainsFunc(d.cfg.Disabled, func(c config.Export) bool { return c.Addr == a }) {
+		return control.Errorf(control.CodeFailed, "%v is switched off", a).WithHint("goaoe set " + a.String() + " disabled=false")
+	}
+	return control.Errorf(control.CodeNotFound, "there is no export %v", a).WithHint("goaoe ls lists them")
+}
+
 func withoutPrefix(text string, a aoe.Addr) string { return strings.TrimPrefix(text, a.String()+" ") }
 
 // revision is a short hash of the settings: equal settings have equal revisions.
@@ -292,7 +315,7 @@ func (b *backend) Announce(ctx context.Context, exports []aoe.Addr) (*control.Ch
 			r := control.Result{Address: a.String()}
 			var on []string
 			if x := d.exports[a]; x == nil {
-				r.Error = control.Errorf(control.CodeNotFound, "there is no export %v", a)
+				r.Error = control.AsError(d.notThere(a))
 			} else {
 				for _, p := range d.ports {
 					if p.serves(x) {

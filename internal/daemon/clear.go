@@ -47,7 +47,7 @@ func (b *backend) clearOne(ctx context.Context, name string, r *control.ClearReq
 		x := b.d.exports[addr]
 		switch {
 		case x == nil:
-			return nil, control.Errorf(control.CodeNotFound, "there is no export %v", addr).WithHint("goaoe ls lists them")
+			return nil, b.d.notThere(addr)
 		case x.phase != serving:
 			return nil, control.Errorf(control.CodeFailed, "%v is not open at present", addr).WithHint("goaoe ls says why")
 		}

@@ -110,8 +110,9 @@ func (d *Daemon) stats() *control.Stats {
 	if !base.since.IsZero() {
 		s.Since = base.since
 	}
+	waits := d.waitsByPattern(d.watch.Snapshot())
 	for _, x := range d.sorted() {
-		e := control.Export{}
+		e := control.Export{Waiting: waits.of(&x.cfg)}
 		d.state(x, &e)
 		out := control.ExportStats{Address: x.addr.String(), Name: x.cfg.Name, State: e.State}
 		if x.run != nil {
@@ -162,7 +163,7 @@ func (b *backend) clearStats(ctx context.Context, r *control.ClearRequest) (*con
 			case err != nil:
 				res.Error = control.Errorf(control.CodeUsage, "%v", err)
 			case x == nil:
-				res.Error = control.Errorf(control.CodeNotFound, "there is no export %v", addr).WithHint("goaoe ls lists them")
+				res.Error = control.AsError(d.notThere(addr))
 			default:
 				res.Address = addr.String()
 				d.base.clearExport(d, x)

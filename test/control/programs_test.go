@@ -37,8 +37,8 @@ func (r *rig) links() string {
 	return dir
 }
 
-// alone runs "$0" "$@" with a /var/lib/goaoe of its own.
-const alone = `exec unshare --mount sh -c 'mount -t tmpfs none /var/lib && exec "$0" "$@"' "$0" "$@"`
+// alone runs "$0" "$@" with a /var/lib/goaoe of its own, and the namespace's interfaces in /sys.
+const alone = `exec unshare --mount sh -c 'mount -t tmpfs none /var/lib && mount -t sysfs none /sys && exec "$0" "$@"' "$0" "$@"`
 
 // program runs a program in the namespace until it ends, as it would be run by hand.
 func (r *rig) program(name string, args ...string) result {

@@ -3,8 +3,7 @@
 # the rate of the same load on the same machine right afterwards, by a driver that knows of no fault.
 . /root/lib.sh
 attach
-case $1 in stop) secs=25 ;; *) secs=20 ;; esac
-load $secs --iodepth=64 & fio=$!
+load 120 --iodepth=64 & fio=$!
 sample /out/rate & sampler=$!
 under_load 7
 a=$(uptime)
@@ -14,13 +13,17 @@ kill) check host target-kill; say "SIGKILL"; sleep 3; check host target-start; s
 restart) check host target-term; say "SIGTERM done"; check host target-start; say "started" ;;
 esac
 echo "$a $(uptime)" >/out/times
+sleep 9.5
+enough
 wait $fio || { say "FAILED: fio"; failed=1; }
 kill $sampler
 cat /sys/kernel/debug/aoe/$dev | tr '\n' ' '; echo
 check rmmod aoe
 attach
-load 8 --iodepth=64 & fio=$!
+load 60 --iodepth=64 & fio=$!
 sample /out/fresh & sampler=$!
+under_load 6
+enough
 wait $fio || { say "FAILED: fio"; failed=1; }
 kill $sampler
 check host target-alive

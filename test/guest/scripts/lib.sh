@@ -38,6 +38,8 @@ verified() {
 	fio --name="$name" --filename="$bd" --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c --verify_fatal=1 --do_verify=1 \
 		--randrepeat=0 --output="/tmp/$name.txt" "$@"
 	local r=$?
+	# ended by enough, which is no error
+	[ $r != 128 ] || [ ! -e /tmp/enough ] || ! grep -q 'err= 0:' "/tmp/$name.txt" || r=0
 	say "fio $name: exit status $r; $(grep -E '^ *(READ|WRITE):' "/tmp/$name.txt" | sed 's/ *\([A-Z]*\): bw=\([^ ]*\) .*io=\([^ ]*\) .*/\1 \3 at \2/' | tr '\n' ' ')"
 	[ $r = 0 ] || cat "/tmp/$name.txt"
 	return $r
@@ -48,6 +50,8 @@ load() {
 	shift
 	verified load --rw=randwrite --bs=4k --size=1G --verify_backlog=256 --time_based --runtime="$secs" "$@"
 }
+# enough: ends the load that runs
+enough() { touch /tmp/enough; kill -INT $(pidof fio); }
 # sample FILE [DEV]: each 100 ms one line "uptime sectors" to FILE, sectors being all that were read and written so far
 sample() {
 	local f=/sys/block/etherd!${2:-$dev}/stat
