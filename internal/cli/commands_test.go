@@ -155,7 +155,9 @@ func TestRequests(t *testing.T) {
 		{"clear stats", "clear stats [] false"},
 		{"clear stats mail", "clear stats [e0.1] false"},
 		{"clear reserve 1.0 --force", "clear reserve [e1.0] true"},
-		{"clear mask all", "clear mask [e0.1 e0.2 e1.0 e1.1 e1.2 e1.10] false"},
+		{"clear mask all", "clear mask [e0.1 e0.2 e1.0 e1.1 e1.2] false"}, // e1.10 is switched off
+		{"clear mask 1.10", "clear mask [e1.10] false"},                   // the daemon says so
+		{"announce 1.*", "announce [e1.0 e1.1 e1.2]"},
 	} {
 		m := newMadeUp(t)
 		if code, stdout, stderr := call(strings.Fields(tt.args)...); code != 0 {
