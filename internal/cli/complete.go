@@ -224,6 +224,8 @@ func argumentCompletions(env *Env) map[string]cobra.CompletionFunc {
 	return map[string]cobra.CompletionFunc{
 		"add":           completeEach(completeNothing, completeFiles),
 		"announce":      exports,
+		"attach":        completeTargets(env),
+		"detach":        completeAttached,
 		"capture":       completeNothing,
 		"check":         completeConfigFiles,
 		"convert":       completeFiles,
@@ -261,6 +263,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"log-format": completeWords("text", "json"),
 		"log-level":  completeWords("error", "warn", "info", "debug"),
 		"log-target": completeWords("stderr", "journal", "syslog"),
+		"run-dir":    completeFolders,
 		"socket":     completeFiles,
 		"state-dir":  completeFolders,
 	}
