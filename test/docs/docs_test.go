@@ -5,6 +5,7 @@
 //
 //	<!-- run -->               as it is
 //	<!-- run: daemon -->       while a daemon runs with /etc/goaoe/goaoe.toml, which is made when the page has not made one
+//	<!-- run: moment -->       the same, with an initiator that asks all the time; each command may go on, and is ended after 2 s
 //	<!-- run: background -->   the last command serves: it is started, waited for and ended
 //	<!-- run: python -->       a program in Python, while a daemon runs
 //
@@ -53,7 +54,20 @@ daemon() {
 	goaoe serve 2>/run/daemon.log & DAEMON=$!
 	wait_ready /run/daemon.log $DAEMON
 }
-finish() { [ -z "${DAEMON:-}" ] || { kill $DAEMON; wait $DAEMON; }; }
+moment() {
+	daemon
+	if [ -z "${TRAFFIC:-}" ]; then
+		while :; do goaoe discover -i peer1 --wait 200ms >/dev/null; done & TRAFFIC=$!
+	fi
+	rc=0
+	timeout -s INT 2 sh -c "$1" >/run/moment.out || rc=$?
+	case $rc in 0 | 124 | 130) ;; *) echo "exit status $rc" >&2; exit 1 ;; esac
+	[ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ] || { echo "it printed nothing" >&2; exit 1; }
+}
+finish() {
+	[ -z "${TRAFFIC:-}" ] || kill $TRAFFIC
+	[ -z "${DAEMON:-}" ] || { kill $DAEMON; wait $DAEMON; }
+}
 `
 
 var block = regexp.MustCompile("(?m)^ *<!-- run(?:: ([a-z]+))? -->\n *```(?:sh|python)\n((?s).*?)\n *```$")
@@ -70,6 +84,7 @@ func script(t *testing.T, page string) string {
 		kind, lines := m[1], strings.Split(strings.TrimSpace(m[2]), "\n")
 		switch kind {
 		case "":
+		case "moment":
 		case "daemon":
 			b.WriteString("daemon\n")
 		case "python":
@@ -83,6 +98,9 @@ func script(t *testing.T, page string) string {
 		}
 		for _, l := range lines {
 			if l = strings.TrimSpace(l); l != "" && !strings.HasPrefix(l, "#") {
+				if kind == "moment" {
+					l = "moment " + quote(l)
+				}
 				fmt.Fprintf(&b, "echo %s\n%s\n", quote("$ "+l), l)
 			}
 		}
