@@ -42,7 +42,8 @@ type Session struct {
 	mu       sync.Mutex
 	counter  uint32
 	frames   [64]link.Frame
-	strange  []aoe.MAC // who answered in the target's place
+	strange  []aoe.MAC     // who answered in the target's place
+	slow     time.Duration // the slowest answer so far
 	exchange exchanges
 }
 
@@ -140,7 +141,7 @@ func (s *Session) do(ctx context.Context, r request) (time.Duration, error) {
 	var (
 		end   = time.Now().Add(s.timeout)
 		next  = time.Now()
-		wait  = sessionRTO
+		wait  = min(max(sessionRTO, 3*s.slow), maxRTO)
 		tag   uint32 // of the first transmission
 		sent  []time.Time
 		bad   int
@@ -195,7 +196,9 @@ func (s *Session) do(ctx context.Context, r request) (time.Duration, error) {
 				if s.target.MAC.IsZero() {
 					s.target.MAC = h.Src
 				}
-				return got.Sub(sent[i]), s.wrap(err)
+				rtt := got.Sub(sent[i])
+				s.slow = max(s.slow, rtt)
+				return rtt, s.wrap(err)
 			case errors.Is(err, ErrRubbish):
 				if bad++; bad >= rubbishMax {
 					s.link.Release()

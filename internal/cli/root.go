@@ -69,6 +69,7 @@ func commands() []func(*Env) *cobra.Command {
 		newRmCmd,
 		newServeCmd,
 		newSetCmd,
+		newSancheckCmd,
 		newShowCmd,
 		newSmartCmd,
 		newStatsCmd,

@@ -402,7 +402,7 @@ var completeMAC = completeWords("self\tthis machine's address on the interface t
 func wireCompletions(env *Env) map[string]cobra.CompletionFunc {
 	targets := completeTargets(env)
 	target, members := completeEach(targets, completeNothing), completeEach(targets, completeMAC)
-	all := map[string]cobra.CompletionFunc{"discover": targets, "identify": target, "ping": target, "smart": target}
+	all := map[string]cobra.CompletionFunc{"discover": targets, "identify": target, "ping": target, "sancheck": targets, "smart": target}
 	verbs := map[string]map[string]cobra.CompletionFunc{
 		"config":  {"get": targets, "set": target, "force": target, "test": target, "prefix": target, "clear": target},
 		"mask":    {"get": targets, "add": members, "remove": members, "set": members, "clear": target},
