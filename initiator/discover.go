@@ -142,33 +142,6 @@ func DiscoverAll(ctx context.Context, s Search) ([]Target, error) {
 	return all, errors.Join(errs...)
 }
 
-// find looks for one target.
-func find(ctx context.Context, l link.Link, addr aoe.Addr, macs []aoe.MAC, wait time.Duration) (Target, error) {
-	if wait <= 0 {
-		wait = defaultWait
-	}
-	short, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	var t Target
-	got := false
-	err := search(short, l, addr, func(x Target) bool {
-		if len(macs) == 0 || slices.Contains(macs, x.MAC) {
-			t, got = x, true
-		}
-		return !got
-	})
-	if err != nil {
-		return t, err
-	}
-	if err := ctx.Err(); err != nil && !got {
-		return t, err
-	}
-	if !got {
-		return t, fmt.Errorf("%v on %s: %w", addr, l.Info().Name, ErrNotFound)
-	}
-	return t, nil
-}
-
 // search asks for addr until ctx ends or each says that it has enough (false). Each target is reported once.
 func search(ctx context.Context, l link.Link, addr aoe.Addr, each func(Target) bool) error {
 	info := l.Info()

@@ -5,18 +5,75 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"goaoe/aoe"
 	"goaoe/ata"
 	"goaoe/internal/link"
-	"goaoe/internal/link/packet"
+	"goaoe/internal/sys"
 )
 
-// Disk is a target's disk. Its methods may be called by several goroutines at a time.
+// Disk is a target's disk, over all the paths that lead to it. Its methods may be called by several goroutines at a time.
 type Disk struct {
-	c       *conn
-	id      ata.Identity
-	sectors int // per frame
+	addr    aoe.Addr
+	opt     Options
+	tune    tuning
+	id      tagID
+	spin    int64 // how long a receiver looks for frames before it sleeps, nanoseconds
+	wake    *sys.EventFD
+	closing chan struct{}
+	over    chan struct{}                        // the background has ended
+	open    func(name string) (link.Link, error) // opens a link anew; nil: cannot
+
+	sectors atomic.Uint64
+
+	mu         sync.Mutex
+	closed     bool
+	opened     bool // Open has succeeded
+	ports      []*port
+	fds        []unix.PollFd // of wake and the ports; the receiver's
+	frames     [64]link.Frame
+	paths      []*path
+	pathIDs    uint64
+	turnOf     int
+	ident      ata.Identity
+	identKnown bool
+	gone       bool
+	doubt      bool   // a request was refused because of its range: the disk may have shrunk
+	oldFlush   bool   // the disk has no FLUSH CACHE EXT
+	resize     uint64 // the size that a path showed, while the others are asked; 0: no such search
+	resizeAt   int64
+	askTag     uint32
+	asked      int64 // when config queries were sent last
+	reopened   int64
+
+	slots    []exchange
+	freeRing [maxSlots]int32
+	freeAt   int
+	frees    int
+	writes   int // exchanges that change sectors
+	rests    []*rest
+	strays   []int32
+	waiting  list
+
+	receiving bool
+	turns     uint64
+	timer     int64 // when something is due
+	wakeAt    int64 // while somebody receives: until when it sleeps at most
+	parked    waiters
+	watchers  []*waiter
+	lastDone  int64 // when a request was answered last
+	foreign   aoe.MAC
+	foreignAt int64
+	stats     Stats
+	events    []Event
+	telling   bool
+	pool      sync.Pool
 }
 
 var (
@@ -24,263 +81,219 @@ var (
 	_ io.WriterAt = (*Disk)(nil)
 )
 
-// Open finds the target, identifies its disk and returns it. ctx covers the opening only. It fails with ErrNotFound when nothing
-// answers within Options.Wait.
-func Open(ctx context.Context, addr aoe.Addr, o Options) (*Disk, error) {
-	names := o.Interfaces
-	if len(names) == 0 {
-		var err error
-		if names, err = Interfaces(); err != nil {
-			return nil, err
-		}
-		if len(names) == 0 {
-			return nil, errors.New("no Ethernet interface is up")
-		}
-	}
-	var errs []error
-	for _, name := range names {
-		l, err := packet.Open(name, packet.Options{})
+// newDisk makes a disk without paths over some links, which belong to it from then on, also when it fails.
+func newDisk(links []link.Link, addr aoe.Addr, o Options, t tuning) (d *Disk, err error) {
+	d = &Disk{addr: addr, opt: o, tune: t, closing: make(chan struct{}), over: make(chan struct{}), askTag: newAskTag(), timer: 0}
+	defer func() {
 		if err != nil {
-			errs = append(errs, err)
-			continue
+			for _, l := range links {
+				err = errors.Join(err, l.Close())
+			}
 		}
-		d, err := open(ctx, l, addr, o)
-		if err == nil {
-			return d, nil
-		}
-		errs = append(errs, err, l.Close())
-	}
-	return nil, errors.Join(errs...)
-}
-
-// open opens a disk over a link, which belongs to the disk if it succeeds.
-func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, error) {
-	if addr.Wild() {
-		return nil, fmt.Errorf("%v: an exact address is needed", addr)
-	}
-	t, err := find(ctx, l, addr, o.Targets, o.Wait)
-	if err != nil {
+	}()
+	if d.wake, err = sys.NewEventFD(); err != nil {
 		return nil, err
 	}
-	c, err := newConn(l, t, o)
-	if err != nil {
-		return nil, err
+	if d.id, err = newTagID(); err != nil {
+		return nil, errors.Join(err, d.wake.Close())
 	}
-	d := &Disk{c: c, sectors: t.Payload()}
-	if o.Sectors > 0 {
-		d.sectors = min(o.Sectors, d.sectors)
+	d.slots = make([]exchange, maxSlots)
+	first := newAskTag()
+	for i := range d.slots {
+		d.slots[i].slot = int32(i)
+		d.slots[i].last = first & genMax // not where the process before us began
+		d.freeRing[i] = int32(i)
 	}
-	if err := d.identify(ctx); err != nil {
-		c.mu.Lock()
-		c.closed = true
-		c.wake.Signal()
-		c.mu.Unlock()
-		<-c.over
-		_ = c.wake.Close()
-		return nil, fmt.Errorf("%v: %w", t, err)
+	d.frees = maxSlots
+	d.pool.New = func() any { return &op{w: waiter{wake: make(chan struct{}, 1)}} }
+	for _, l := range links {
+		d.ports = append(d.ports, &port{link: l, info: l.Info()})
 	}
+	d.setFDs()
 	return d, nil
 }
 
-// identify reads what the disk says of itself.
-func (d *Disk) identify(ctx context.Context) error {
-	var b [SectorSize]byte
-	regs := aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
-	if _, err := d.Command(ctx, regs, nil, b[:]); err != nil {
-		return fmt.Errorf("IDENTIFY DEVICE: %w", err)
+func (d *Disk) setFDs() {
+	d.fds = d.fds[:0]
+	d.fds = append(d.fds, unix.PollFd{Fd: int32(d.wake.FD()), Events: unix.POLLIN})
+	for _, p := range d.ports {
+		d.fds = append(d.fds, unix.PollFd{Fd: int32(p.link.FD()), Events: unix.POLLIN})
 	}
-	id, err := ata.ParseIdentify(b[:])
-	if err != nil {
-		return err
-	}
-	d.id = id
-	return nil
 }
 
-// Command runs one ATA command that neither reads nor writes sectors by their numbers (SMART and the like). With data it is sent behind
-// the registers; what the target returns behind its registers is copied to into, which must not be longer than that. The registers
-// of the reply come back, also beside an error that they are the reason for.
-func (d *Disk) Command(ctx context.Context, regs aoe.ATA, data, into []byte) (aoe.ATA, error) {
-	var reply aoe.ATA
-	o := &op{done: make(chan struct{}), pending: 1, reply: &reply}
-	defer context.AfterFunc(ctx, d.c.nudge)()
-	err := d.c.begin(ctx, o, regs, len(data) > 0, 0, 0, data, into)
-	err = d.wait(ctx, o, err)
-	return reply, err
+// portDown leaves an interface that is down.
+func (d *Disk) portDown(p *port) {
+	p.down = true
+	now := sys.Nanotime()
+	for _, w := range d.paths {
+		if w.port == p {
+			d.pathIsDown(w, fmt.Errorf("%s: %w", p.info.Name, link.ErrDown), now)
+		}
+	}
+	for i := range d.slots {
+		if x := &d.slots[i]; x.busy && x.purpose == forOp && !x.stray && x.path != nil && x.path.port == p {
+			x.due = now
+		}
+	}
+	d.timer = min(d.timer, now)
 }
 
-// wait waits for what o has begun. One is taken off its count for the caller's own hold on it.
-func (d *Disk) wait(ctx context.Context, o *op, begun error) error {
-	d.c.mu.Lock()
-	if begun != nil && o.err == nil {
-		o.err = begun
+// nudge wakes the receiver when something is due earlier than it would wake.
+func (d *Disk) nudge() {
+	if d.receiving && d.timer < d.wakeAt {
+		d.wakeAt = d.timer
+		d.wake.Signal()
 	}
-	if o.pending--; o.pending == 0 {
-		close(o.done)
-	}
-	d.c.mu.Unlock()
-	select {
-	case <-o.done:
-	case <-ctx.Done():
-		d.c.abandon(o, ctx.Err())
-		return ctx.Err()
-	}
-	return o.err
 }
-
-// Target returns what the target tells of itself.
-func (d *Disk) Target() Target { return d.c.target }
-
-// Identity returns what the disk tells of itself.
-func (d *Disk) Identity() ata.Identity { return d.id }
-
-// Size is the size in bytes.
-func (d *Disk) Size() int64 { return int64(d.id.Sectors) * SectorSize }
-
-// FrameSectors is how many sectors one request carries.
-func (d *Disk) FrameSectors() int { return d.sectors }
 
 // Addr returns the address.
-func (d *Disk) Addr() aoe.Addr { return d.c.target.Addr }
+func (d *Disk) Addr() aoe.Addr { return d.addr }
 
-// Paths returns the ways to the disk.
+// Size is the size in bytes, as the target said last.
+func (d *Disk) Size() int64 { return int64(d.sectors.Load()) * SectorSize }
+
+// Identity returns what the disk tells of itself.
+func (d *Disk) Identity() ata.Identity {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ident
+}
+
+// best is the path to show when only one can be: one that is up, with the largest frames.
+func (d *Disk) best() *path {
+	var b *path
+	for _, w := range d.paths {
+		if b == nil || (w.state == pathUp) != (b.state == pathUp) && w.state == pathUp || w.state == b.state && w.sectors > b.sectors {
+			b = w
+		}
+	}
+	return b
+}
+
+// Target returns what the target tells of itself on its best path.
+func (d *Disk) Target() Target {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.best(); w != nil {
+		return w.conf
+	}
+	return Target{Addr: d.addr}
+}
+
+// FrameSectors is how many sectors one request carries at most, on the best path: offsets and lengths that are multiples of it waste no frames.
+func (d *Disk) FrameSectors() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if w := d.best(); w != nil {
+		return w.sectors
+	}
+	return 1
+}
+
+// Paths returns all known ways to the disk, those that are refused included, ordered by interface and MAC.
 func (d *Disk) Paths() []Path {
-	d.c.mu.Lock()
-	defer d.c.mu.Unlock()
-	t := d.c.target
-	return []Path{{Interface: t.Interface, MAC: t.MAC, State: Up, MTU: t.MTU, Sectors: d.sectors, BufferCount: t.BufferCount,
-		RTT: d.c.rtt.mean, Window: d.c.window, Outstanding: d.c.inflight, Stats: d.c.stats}}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make([]Path, 0, len(d.paths))
+	for _, w := range d.paths {
+		all = append(all, d.show(w))
+	}
+	slices.SortFunc(all, func(a, b Path) int {
+		if a.Interface != b.Interface {
+			return slices.Compare([]byte(a.Interface), []byte(b.Interface))
+		}
+		return slices.Compare(a.MAC[:], b.MAC[:])
+	})
+	return all
 }
 
-// Refresh asks the disk anew what it is. Growth and shrinking become events.
-func (d *Disk) Refresh(ctx context.Context) error { return d.identify(ctx) }
-
-// Trim tells the disk that n bytes at off are not needed any more: both multiples of SectorSize. It fails with ErrUnsupported when
-// the disk has no TRIM.
-func (d *Disk) Trim(ctx context.Context, off, n int64) error {
-	if !d.id.Trim {
-		return fmt.Errorf("%v: trim: %w", d.c.target.Addr, ErrUnsupported)
-	}
-	if off < 0 || n < 0 || off%SectorSize != 0 || n%SectorSize != 0 || off > d.Size() || n > d.Size()-off {
-		return fmt.Errorf("%v: trimming %d bytes at %d of %d: %w", d.c.target.Addr, n, off, d.Size(), ErrRange)
-	}
-	lba, left := uint64(off/SectorSize), uint64(n/SectorSize)
-	for left > 0 {
-		var b [SectorSize]byte
-		from := lba
-		for i := 0; i < SectorSize/ata.TrimEntryLen && left > 0; i++ {
-			k := min(left, 0xffff)
-			ata.PutTrimRange(b[:], i, lba, int(k))
-			lba, left = lba+k, left-k
-		}
-		regs := aoe.ATA{Flags: aoe.ATAExtended | aoe.ATAWrite, Feature: ata.FeatureTrim, Count: 1, Command: ata.OpDSM}
-		o := &op{done: make(chan struct{}), pending: 1}
-		stop := context.AfterFunc(ctx, d.c.nudge)
-		err := d.c.begin(ctx, o, regs, true, from, lba, b[:], nil)
-		err = d.wait(ctx, o, err)
-		stop()
-		if err != nil {
-			return fmt.Errorf("%v: trim: %w", d.c.target.Addr, err)
-		}
-	}
-	return nil
-}
-
-// Stats returns the counters.
+// Stats returns the counters of the disk since Open, over all paths.
 func (d *Disk) Stats() Stats {
-	d.c.mu.Lock()
-	defer d.c.mu.Unlock()
-	return d.c.stats
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.stats
 }
 
-// ReadAt reads len(p) bytes at off: both multiples of SectorSize. It implements io.ReaderAt.
-func (d *Disk) ReadAt(p []byte, off int64) (int, error) {
-	return d.ReadAtContext(context.Background(), p, off)
+// watch waits until done, a function of the state of the paths, says so.
+func (d *Disk) watch(ctx context.Context, done func() bool) error {
+	w := &waiter{wake: make(chan struct{}, 1)}
+	d.watchers = append(d.watchers, w)
+	defer func() {
+		d.watchers = slices.DeleteFunc(d.watchers, func(v *waiter) bool { return v == w })
+	}()
+	return d.await(ctx, w, condition{d, done})
 }
 
-// ReadAtContext is ReadAt until ctx ends. After an error p may be filled in part.
-func (d *Disk) ReadAtContext(ctx context.Context, p []byte, off int64) (int, error) {
-	return d.transfer(ctx, p, off, false)
+// condition is something that is true of the paths at last.
+type condition struct {
+	d    *Disk
+	done func() bool
 }
 
-// WriteAt writes p at off: both multiples of SectorSize. When it returns without an error the target has said that the
-// data is written; whether that means stable storage is the target's matter, see Flush. It implements io.WriterAt.
-func (d *Disk) WriteAt(p []byte, off int64) (int, error) {
-	return d.WriteAtContext(context.Background(), p, off)
-}
+func (c condition) ready() bool { return c.d.closed || c.done() }
 
-// WriteAtContext is WriteAt until ctx ends. After an error any of the sectors may hold old or new data.
-func (d *Disk) WriteAtContext(ctx context.Context, p []byte, off int64) (int, error) {
-	return d.transfer(ctx, p, off, true)
-}
-
-func (d *Disk) transfer(ctx context.Context, p []byte, off int64, write bool) (int, error) {
-	verb := "reading"
-	if write {
-		verb = "writing"
-	}
-	if off < 0 || off%SectorSize != 0 || len(p)%SectorSize != 0 {
-		return 0, fmt.Errorf("%v: %s %d bytes at %d: both must be multiples of %d", d.c.target.Addr, verb, len(p), off, SectorSize)
-	}
-	n := len(p)
-	if off > d.Size() || int64(n) > d.Size()-off {
-		if !write && off <= d.Size() {
-			n, err := d.transfer(ctx, p[:d.Size()-off], off, false)
-			if err == nil {
-				err = io.EOF
-			}
-			return n, err
+// Refresh asks the disk on all its paths what it is. Growth and shrinking become events and the new Size, when all paths agree.
+func (d *Disk) Refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.tune.timeout)
+	defer cancel()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := sys.Nanotime()
+	for _, w := range d.paths {
+		if w.state != pathRefused {
+			d.identify(w, now)
+			w.again = w.again || w.asked < now
 		}
-		return 0, fmt.Errorf("%v: %s %d bytes at %d of %d: %w", d.c.target.Addr, verb, n, off, d.Size(), ErrRange)
 	}
-	o := &op{done: make(chan struct{}), pending: 1}
-	defer context.AfterFunc(ctx, d.c.nudge)()
-	var err error
-	for at := 0; at < n && err == nil; {
-		size := min(n-at, d.sectors*SectorSize)
-		lba := uint64(off+int64(at)) / SectorSize
-		err = d.part(ctx, o, p[at:at+size:at+size], lba, write)
-		at += size
-	}
-	if err = d.wait(ctx, o, err); err != nil {
-		return 0, fmt.Errorf("%v: %s %d bytes at %d: %w", d.c.target.Addr, verb, n, off, err)
-	}
-	return n, nil
-}
-
-// part begins the transfer of one frame's worth.
-func (d *Disk) part(ctx context.Context, o *op, p []byte, lba uint64, write bool) error {
-	count := len(p) / SectorSize
-	regs := aoe.ATA{Flags: aoe.ATAExtended, Count: uint8(count), Command: ata.OpReadExt}
-	if write {
-		regs.Flags |= aoe.ATAWrite
-		regs.Command = ata.OpWriteExt
-	}
-	if d.id.LBA48 {
-		ata.PutLBA48(&regs.LBA, lba)
-	} else {
-		regs.Flags &^= aoe.ATAExtended
-		regs.Command &^= ata.OpReadExt &^ ata.OpRead
-		regs.LBA[3] = 0xe0
-		ata.PutLBA28(&regs.LBA, lba)
-	}
-	if write {
-		return d.c.begin(ctx, o, regs, true, lba, lba+uint64(count), p, nil)
-	}
-	return d.c.begin(ctx, o, regs, false, lba, lba+uint64(count), nil, p)
-}
-
-// Flush has the target bring everything that it has answered to stable storage.
-func (d *Disk) Flush(ctx context.Context) error {
-	_, err := d.Command(ctx, aoe.ATA{Flags: aoe.ATAExtended, Command: ata.OpFlushExt}, nil, nil)
-	if errors.Is(err, ErrRefused) {
-		_, err = d.Command(ctx, aoe.ATA{Command: ata.OpFlush}, nil, nil)
+	d.nudge()
+	err := d.watch(ctx, func() bool {
+		for _, w := range d.paths {
+			if w.state == pathUp && (w.ask >= 0 || w.again) {
+				return false
+			}
+		}
+		return d.resize == 0
+	})
+	switch {
+	case d.closed:
+		err = ErrClosed
+	case err == nil && !d.anyUp():
+		err = d.why()
+	case errors.Is(err, context.DeadlineExceeded):
+		err = ErrTimeout
 	}
 	if err != nil {
-		return fmt.Errorf("%v: flush: %w", d.c.target.Addr, err)
+		return fmt.Errorf("%v: asking what it is: %w", d.addr, err)
 	}
 	return nil
 }
 
-// Close ends the use of the disk. What is under way fails with ErrClosed.
-func (d *Disk) Close() error { return d.c.close() }
+// Close ends the use of the disk. What is under way fails with ErrClosed; what became of it is not known. A second Close does nothing.
+func (d *Disk) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return nil
+	}
+	d.closed = true
+	close(d.closing)
+	d.failAll(ErrClosed, sys.Nanotime())
+	d.changed()
+	for d.receiving {
+		d.wake.Signal()
+		d.mu.Unlock()
+		time.Sleep(20 * time.Microsecond)
+		d.mu.Lock()
+	}
+	d.mu.Unlock()
+	<-d.over
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var errs []error
+	for _, p := range d.ports {
+		errs = append(errs, p.link.Close())
+	}
+	errs = append(errs, d.wake.Close())
+	d.id.free()
+	return errors.Join(errs...)
+}

@@ -113,6 +113,11 @@ func (f *fake) io(l link.Link, e *target.Export, in *target.Ingress, frame []byt
 	_ = l.Inject(out)
 }
 
+// open is Open over a link.
+func open(ctx context.Context, l link.Link, addr aoe.Addr, o Options) (*Disk, error) {
+	return start(ctx, []link.Link{l}, addr, o, defaults(o), nil)
+}
+
 // rig is a fake target and a disk opened on it.
 func rig(t *testing.T, mtu int, faults mem.Faults, cfg target.ExportConfig, o Options) (*fake, *Disk) {
 	t.Helper()
@@ -281,9 +286,9 @@ func TestOverlapsWait(t *testing.T) {
 		}()
 	}
 	time.Sleep(20 * time.Millisecond)
-	d.c.mu.Lock()
-	n := d.c.inflight
-	d.c.mu.Unlock()
+	d.mu.Lock()
+	n := maxSlots - d.frees
+	d.mu.Unlock()
 	if n != 1 {
 		t.Errorf("%d overlapping writes are under way, want one", n)
 	}
@@ -319,19 +324,19 @@ func TestAnswer(t *testing.T) {
 
 func TestRTT(t *testing.T) {
 	var r rtt
-	if r.timeout(0) != firstRTO || r.timeout(20) != maxRTO {
+	if r.timeout(0) != int64(firstRTO) || r.timeout(20) != int64(maxRTO) {
 		t.Fatal("limits before the first measurement")
 	}
 	for i := 0; i < 100; i++ {
 		r.add(100 * time.Microsecond)
 	}
-	if r.timeout(0) != minRTO || r.timeout(1) != 2*minRTO {
-		t.Fatalf("timeouts %v %v", r.timeout(0), r.timeout(1))
+	if r.timeout(0) != int64(minRTO) || r.timeout(1) != 2*int64(minRTO) {
+		t.Fatalf("timeouts %d %d", r.timeout(0), r.timeout(1))
 	}
 	for i := 0; i < 100; i++ {
 		r.add(40 * time.Millisecond)
 	}
-	if d := r.timeout(0); d < 80*time.Millisecond || d > 400*time.Millisecond {
+	if d := time.Duration(r.timeout(0)); d < 80*time.Millisecond || d > 400*time.Millisecond {
 		t.Fatalf("timeout %v for answers of 40 ms", d)
 	}
 }

@@ -31,11 +31,14 @@ func (r *rtt) add(d time.Duration) {
 	r.dev += (diff - r.dev) / 4
 }
 
-// timeout is how long to wait for the answer to the transmission after tries repetitions: twice as long each time.
-func (r *rtt) timeout(tries int) time.Duration {
+// timeout is how long to wait for the answer to the transmission after tries repetitions, in nanoseconds: twice as long each time.
+func (r *rtt) timeout(tries int) int64 {
 	d := firstRTO
 	if r.known {
 		d = min(max(2*r.mean+8*r.dev, minRTO), maxRTO)
 	}
-	return min(d<<min(tries, 8), maxRTO)
+	return int64(min(d<<min(tries, 8), maxRTO))
 }
+
+// fast is the time after which a request that younger ones overtook counts as lost.
+func (r *rtt) fast() time.Duration { return max(2*r.mean+8*r.dev, fastLeast) }

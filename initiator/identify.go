@@ -1,0 +1,302 @@
+package initiator
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"goaoe/aoe"
+	"goaoe/ata"
+	"goaoe/internal/link"
+)
+
+// config takes a config reply or an announcement: what a target says of itself, and that it is there.
+func (d *Disk) config(p *port, h aoe.Header, f []byte, now int64) {
+	t, ok := answer(f, d.askTag, p.info)
+	if !ok || len(d.opt.Targets) > 0 && !slices.Contains(d.opt.Targets, h.Src) {
+		return
+	}
+	w := d.pathOf(p, h.Src)
+	if w == nil {
+		if w = d.addPath(p, h.Src, now); w == nil {
+			return
+		}
+	}
+	d.configured(w, t)
+	if w.state == pathUp && (h.Tag == d.askTag || now-w.asked < int64(d.tune.again)) {
+		return
+	}
+	if w.state == pathRefused && now-w.asked < int64(d.tune.again) {
+		return
+	}
+	d.identify(w, now)
+}
+
+// query asks on all interfaces who has the address.
+func (d *Disk) query(now int64) {
+	for _, p := range d.ports {
+		b := make([]byte, aoe.MinFrame)
+		h := aoe.Header{Dst: aoe.Broadcast, Src: p.info.MAC, Version: aoe.Version, Addr: d.addr, Cmd: aoe.CmdConfig, Tag: d.askTag}
+		_, _ = h.Encode(b) // both fit
+		_, _ = (&aoe.Config{Version: aoe.Version, Op: aoe.ConfigRead}).Encode(b)
+		p.out = append(p.out, link.Msg{Head: b})
+		p.from = append(p.from, -1)
+	}
+	d.asked = now
+}
+
+func newAskTag() uint32 { return ownTag | rand.Uint32()>>1 }
+
+// identify asks on a path what is there, until it answers.
+func (d *Disk) identify(w *path, now int64) {
+	if w.ask >= 0 {
+		w.again = w.again || now-w.asked > int64(d.tune.again) // the one under way may have been answered before what we heard of
+		return
+	}
+	x := d.take(forIdentity, now)
+	if x == nil {
+		return
+	}
+	w.ask, w.again, w.asked = int(x.slot), false, now
+	x.regs = aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
+	d.transmit(x, w, now)
+}
+
+// identified takes the answer to IDENTIFY.
+func (d *Disk) identified(x *exchange, w *path, h aoe.Header, f []byte, now int64) {
+	if h.Flags&aoe.FlagError != 0 && h.Code == aoe.Unavailable {
+		w.err = ErrUnavailable
+		return // asked again
+	}
+	if x.tries == 0 {
+		w.rtt.add(time.Duration(now - x.sent))
+	}
+	again := w.again
+	d.free(x)
+	defer d.changed()
+	id, err := readIdentity(h, f)
+	if err != nil {
+		d.refuse(w, fmt.Errorf("IDENTIFY DEVICE: %w", err))
+		return
+	}
+	w.ident, w.known = id, true
+	d.judge(w, now)
+	if again {
+		d.identify(w, now)
+	}
+}
+
+func readIdentity(h aoe.Header, f []byte) (ata.Identity, error) {
+	if h.Flags&aoe.FlagError != 0 {
+		return ata.Identity{}, codeError(h.Code)
+	}
+	if len(f) < aoe.ATALen {
+		return ata.Identity{}, errShort
+	}
+	regs, data, _ := aoe.DecodeATA(f)
+	if regs.Command&ata.StatusFailed != 0 {
+		return ata.Identity{}, statusError(regs.Command, regs.Feature)
+	}
+	id, err := ata.ParseIdentify(data)
+	if err != nil {
+		return id, fmt.Errorf("%w: %w", ErrRubbish, err)
+	}
+	return id, nil
+}
+
+// judge decides what a path is good for, after it said what is there. The first one says what our disk is; the others must agree in serial
+// number, model and size: the same address may be given to two disks by mistake, and using both as one would destroy both.
+func (d *Disk) judge(w *path, now int64) {
+	if !d.identKnown {
+		d.ident, d.identKnown = w.ident, true
+		d.sectors.Store(w.ident.Sectors)
+		d.admit(w, now)
+		return
+	}
+	if w.ident.Serial != d.ident.Serial || w.ident.Model != d.ident.Model {
+		d.refuse(w, fmt.Errorf("another disk: model %q, serial %q; ours is model %q, serial %q", w.ident.Model, w.ident.Serial,
+			d.ident.Model, d.ident.Serial))
+		return
+	}
+	size := d.sectors.Load()
+	if w.ident.Sectors == size && d.resize == 0 {
+		d.admit(w, now)
+		return
+	}
+	if d.resize == 0 {
+		d.beginResize(w, now)
+		return
+	}
+	d.checkResize(now)
+}
+
+// beginResize asks all other paths as well when one shows another size.
+func (d *Disk) beginResize(w *path, now int64) {
+	d.resize, d.resizeAt = w.ident.Sectors, now
+	for _, v := range d.paths {
+		if v != w && v.state == pathUp {
+			d.identify(v, now)
+			v.again = v.again || v.asked < now
+		}
+	}
+	d.timer = min(d.timer, now+int64(d.tune.down))
+	d.checkResize(now)
+}
+
+// checkResize ends the search for the size when all paths in use have said theirs (or went down): the new one when all agree, else
+// those that differ from the size we have are refused.
+func (d *Disk) checkResize(now int64) {
+	agree, differ := 0, 0
+	for _, w := range d.paths {
+		switch {
+		case !w.known || w.state != pathUp && w.ident.Sectors != d.resize:
+		case w.state == pathUp && (w.ask >= 0 || w.again) && now-d.resizeAt < int64(d.tune.down):
+			return // not all have answered
+		case w.ident.Sectors == d.resize:
+			agree++
+		default:
+			differ++
+		}
+	}
+	size := d.resize
+	d.resize = 0
+	old := d.sectors.Load()
+	if differ == 0 && agree > 0 && size != old {
+		kind := Grown
+		if size < old {
+			kind = Shrunk
+		}
+		for _, w := range d.paths {
+			if w.known && w.ident.Sectors == size && w.ident.Serial == d.ident.Serial && w.ident.Model == d.ident.Model {
+				d.ident = w.ident
+			}
+		}
+		d.sectors.Store(size)
+		d.event(Event{Kind: kind, Old: int64(old) * SectorSize, New: int64(size) * SectorSize})
+	}
+	size = d.sectors.Load()
+	for _, w := range d.paths {
+		if !w.known || w.state == pathDown || w.ident.Serial != d.ident.Serial || w.ident.Model != d.ident.Model {
+			continue
+		}
+		if w.ident.Sectors == size {
+			d.admit(w, now)
+		} else {
+			d.refuse(w, fmt.Errorf("another size: %d sectors; ours has %d", w.ident.Sectors, size))
+		}
+	}
+}
+
+// admit takes a path into use that proved to lead to our disk.
+func (d *Disk) admit(w *path, now int64) {
+	if w.state == pathUp || w.pr.first {
+		return
+	}
+	if w.sectors == 0 && w.max > small {
+		d.firstProbe(w, now) // up when that has an answer, or has waited for one for long enough
+		return
+	}
+	if w.sectors == 0 {
+		w.sectors = w.max
+	}
+	d.pathIsUp(w, now)
+}
+
+// pathIsUp puts a path into use.
+func (d *Disk) pathIsUp(w *path, now int64) {
+	gone := d.gone
+	w.state, w.err, w.suspect, w.told = pathUp, nil, false, true
+	w.window, w.thresh = max(1, w.limit/2), w.limit
+	d.gone = false
+	d.event(Event{Kind: PathUp, Path: d.show(w)})
+	if gone {
+		d.event(Event{Kind: Back})
+	}
+	// What waits for an answer that may never come goes out again at once.
+	for i := range d.slots {
+		if x := &d.slots[i]; x.busy && !x.bound() && x.path != nil && !x.stray && (x.path == w || x.path.state != pathUp) && x.tries > 0 {
+			x.due = now
+		}
+	}
+	d.timer = min(d.timer, now)
+	d.changed()
+}
+
+// pathIsDown takes a path out of use that is silent.
+func (d *Disk) pathIsDown(w *path, err error, now int64) {
+	if w.state != pathUp {
+		return
+	}
+	w.state, w.err = pathDown, err
+	d.closeProbe(w)
+	d.event(Event{Kind: PathDown, Path: d.show(w), Err: err})
+	d.lost(now)
+	d.identify(w, now)
+	d.changed()
+}
+
+// lost notes that no path is left.
+func (d *Disk) lost(now int64) {
+	if d.gone || !d.identKnown || d.anyUp() {
+		return
+	}
+	d.gone = true
+	d.event(Event{Kind: Gone, Err: ErrTimeout})
+	d.query(now)
+}
+
+func (d *Disk) anyUp() bool {
+	return slices.ContainsFunc(d.paths, func(w *path) bool { return w.state == pathUp })
+}
+
+// refuse bars a path that does not lead to our disk.
+func (d *Disk) refuse(w *path, err error) {
+	was := w.state
+	again := was == pathRefused && w.err != nil && w.err.Error() == err.Error()
+	w.state, w.err = pathRefused, err
+	d.closeProbe(w)
+	if !again {
+		d.event(Event{Kind: PathRefused, Path: d.show(w), Err: err})
+	}
+	if was == pathUp {
+		now := w.heard
+		for i := range d.slots { // what is under way there goes to the others
+			if x := &d.slots[i]; x.busy && !x.bound() && x.path == w && !x.stray {
+				x.due = now
+			}
+		}
+		d.timer = min(d.timer, now)
+		d.lost(now)
+	}
+	d.changed()
+}
+
+// why says why no path came up, for Open.
+func (d *Disk) why() error {
+	var errs []error
+	for _, w := range d.paths {
+		switch {
+		case w.state == pathRefused:
+			errs = append(errs, fmt.Errorf("%v: %w", w.conf, w.err))
+		case errors.Is(w.err, ErrUnavailable):
+			errs = append(errs, fmt.Errorf("%v: %w", w.conf, w.err))
+		case !w.known:
+			errs = append(errs, fmt.Errorf("%v answers questions about its configuration, but not IDENTIFY DEVICE: %w", w.conf, ErrTimeout))
+		default:
+			errs = append(errs, fmt.Errorf("%v: %w", w.conf, ErrTimeout))
+		}
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	names := ""
+	for i, p := range d.ports {
+		if i > 0 {
+			names += ", "
+		}
+		names += p.info.Name
+	}
+	return fmt.Errorf("%v on %s: %w", d.addr, names, ErrNotFound)
+}
