@@ -44,10 +44,9 @@ type Disk struct {
 	ident      ata.Identity
 	identKnown bool
 	gone       bool
-	doubt      bool   // a request was refused because of its range: the disk may have shrunk
-	oldFlush   bool   // the disk has no FLUSH CACHE EXT
-	resize     uint64 // the size that a path showed, while the others are asked; 0: no such search
-	resizeAt   int64
+	doubt      bool // a request was refused because of its range: the disk may have shrunk
+	oldFlush   bool // the disk has no FLUSH CACHE EXT
+	change     *change
 	askTag     uint32
 	asked      int64 // when config queries were sent last
 	reopened   int64
@@ -252,7 +251,7 @@ func (d *Disk) Refresh(ctx context.Context) error {
 				return false
 			}
 		}
-		return d.resize == 0
+		return d.change == nil
 	})
 	switch {
 	case d.closed:

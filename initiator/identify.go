@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"goaoe/aoe"
@@ -115,26 +116,41 @@ func (d *Disk) judge(w *path, now int64) {
 		d.admit(w, now)
 		return
 	}
-	if w.ident.Serial != d.ident.Serial || w.ident.Model != d.ident.Model {
+	same, size := sameDisk(&w.ident, &d.ident), d.sectors.Load()
+	switch {
+	case !same:
 		d.refuse(w, fmt.Errorf("another disk: model %q, serial %q; ours is model %q, serial %q", w.ident.Model, w.ident.Serial,
 			d.ident.Model, d.ident.Serial))
-		return
-	}
-	size := d.sectors.Load()
-	if w.ident.Sectors == size && d.resize == 0 {
+	case d.change != nil:
+		d.checkChange(now)
+	case w.ident.Sectors == size && w.ident.Model == d.ident.Model:
 		d.admit(w, now)
-		return
+	default:
+		d.beginChange(w, now)
 	}
-	if d.resize == 0 {
-		d.beginResize(w, now)
-		return
-	}
-	d.checkResize(now)
 }
 
-// beginResize asks all other paths as well when one shows another size.
-func (d *Disk) beginResize(w *path, now int64) {
-	d.resize, d.resizeAt = w.ident.Sectors, now
+// sameDisk tells whether two identities may be the same disk: by the serial number, and where that is one that many disks have, by the model too. A
+// model and a size may change while a disk is in use, on all paths at the same time.
+func sameDisk(a, b *ata.Identity) bool {
+	if a.Serial != b.Serial {
+		return false
+	}
+	return strings.Trim(a.Serial, "0 ") != "" && a.Serial != "SN HERE" || a.Model == b.Model
+}
+
+// change is a new model or size that a path showed, while the others are asked.
+type change struct {
+	model   string
+	sectors uint64
+	at      int64
+}
+
+func (c *change) shown(w *path) bool { return w.ident.Sectors == c.sectors && w.ident.Model == c.model }
+
+// beginChange asks all other paths as well when one shows another model or size.
+func (d *Disk) beginChange(w *path, now int64) {
+	d.change = &change{w.ident.Model, w.ident.Sectors, now}
 	for _, v := range d.paths {
 		if v != w && v.state == pathUp {
 			d.identify(v, now)
@@ -142,49 +158,49 @@ func (d *Disk) beginResize(w *path, now int64) {
 		}
 	}
 	d.timer = min(d.timer, now+int64(d.tune.down))
-	d.checkResize(now)
+	d.checkChange(now)
 }
 
-// checkResize ends the search for the size when all paths in use have said theirs (or went down): the new one when all agree, else
-// those that differ from the size we have are refused.
-func (d *Disk) checkResize(now int64) {
+// checkChange ends the search when all paths in use have answered (or went down): what is new counts when all agree, else
+// those that differ from the disk as we have it are refused.
+func (d *Disk) checkChange(now int64) {
+	c := d.change
 	agree, differ := 0, 0
+	var new ata.Identity
 	for _, w := range d.paths {
 		switch {
-		case !w.known || w.state != pathUp && w.ident.Sectors != d.resize:
-		case w.state == pathUp && (w.ask >= 0 || w.again) && now-d.resizeAt < int64(d.tune.down):
+		case !w.known || w.state != pathUp && !c.shown(w) || !sameDisk(&w.ident, &d.ident):
+		case w.state == pathUp && (w.ask >= 0 || w.again) && now-c.at < int64(d.tune.down):
 			return // not all have answered
-		case w.ident.Sectors == d.resize:
+		case c.shown(w):
+			new = w.ident
 			agree++
 		default:
 			differ++
 		}
 	}
-	size := d.resize
-	d.resize = 0
+	d.change = nil
 	old := d.sectors.Load()
-	if differ == 0 && agree > 0 && size != old {
-		kind := Grown
-		if size < old {
-			kind = Shrunk
+	if differ == 0 && agree > 0 {
+		d.ident = new
+		d.sectors.Store(c.sectors)
+		switch {
+		case c.sectors > old:
+			d.event(Event{Kind: Grown, Old: int64(old) * SectorSize, New: int64(c.sectors) * SectorSize})
+		case c.sectors < old:
+			d.event(Event{Kind: Shrunk, Old: int64(old) * SectorSize, New: int64(c.sectors) * SectorSize})
 		}
-		for _, w := range d.paths {
-			if w.known && w.ident.Sectors == size && w.ident.Serial == d.ident.Serial && w.ident.Model == d.ident.Model {
-				d.ident = w.ident
-			}
-		}
-		d.sectors.Store(size)
-		d.event(Event{Kind: kind, Old: int64(old) * SectorSize, New: int64(size) * SectorSize})
 	}
-	size = d.sectors.Load()
+	size := d.sectors.Load()
 	for _, w := range d.paths {
-		if !w.known || w.state == pathDown || w.ident.Serial != d.ident.Serial || w.ident.Model != d.ident.Model {
+		if !w.known || w.state == pathDown || !sameDisk(&w.ident, &d.ident) {
 			continue
 		}
-		if w.ident.Sectors == size {
+		if w.ident.Sectors == size && w.ident.Model == d.ident.Model {
 			d.admit(w, now)
 		} else {
-			d.refuse(w, fmt.Errorf("another size: %d sectors; ours has %d", w.ident.Sectors, size))
+			d.refuse(w, fmt.Errorf("another disk of the same serial number %q: model %q, %d sectors; ours is model %q, %d sectors",
+				w.ident.Serial, w.ident.Model, w.ident.Sectors, d.ident.Model, size))
 		}
 	}
 }

@@ -21,7 +21,7 @@ const (
 	genMax   = 1<<genBits - 1
 )
 
-// identity of a Disk in its tags.
+// tagID is the number of a Disk in its tags.
 type tagID struct {
 	n  uint32
 	fd int // holds the name; -1 when the kernel could not be asked

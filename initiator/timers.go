@@ -75,11 +75,11 @@ func (d *Disk) timers(now int64) {
 		d.query(now)
 	}
 	d.timer = min(d.timer, d.asked+int64(every))
-	if d.resize != 0 {
-		if now-d.resizeAt >= int64(d.tune.down) {
-			d.checkResize(now)
+	if d.change != nil {
+		if now-d.change.at >= int64(d.tune.down) {
+			d.checkChange(now)
 		} else {
-			d.timer = min(d.timer, d.resizeAt+int64(d.tune.down))
+			d.timer = min(d.timer, d.change.at+int64(d.tune.down))
 		}
 	}
 	if d.doubt && d.identKnown {
