@@ -41,7 +41,7 @@ func findings(f *sample, g *growth) []Warning {
 	out = append(out, open(f)...)
 	if n := f.status.Unsaved; n > 0 {
 		out = append(out, Warning{ID: "unsaved", Level: LevelNote, Text: plural(n, "export has changes", "exports have changes") + " that the next start will not know",
-			Fix: "Save them: goaoe set --save '*'"})
+			Fix: "Save them: goaoe set '*' --save"})
 	}
 	rank := map[string]int{LevelProblem: 0, LevelWarning: 1, LevelNote: 2}
 	slices.SortStableFunc(out, func(a, b Warning) int { return cmp.Compare(rank[a.Level], rank[b.Level]) })

@@ -15,10 +15,7 @@ import (
 //	go test ./test/web -run TestByHand -timeout 0 -listen 127.0.0.1:8481
 func TestByHand(t *testing.T) {
 	if *listen == "" {
-		if testing.Verbose() {
-			t.Log("only with -listen")
-		}
-		return
+		t.Skip("by hand only, with -listen")
 	}
 	d := webtest.New(14)
 	d.Trouble()
@@ -36,7 +33,7 @@ func TestByHand(t *testing.T) {
 //	go test ./test/web -run TestVisit -listen 127.0.0.1:8481 -shots out
 func TestVisit(t *testing.T) {
 	if *listen == "" || *shots == "" {
-		return
+		t.Skip("by hand only, with -listen and -shots")
 	}
 	need.Programs(t, "chromium")
 	for name, l := range map[string]look{"desktop": {width: 1280, height: 900}, "phone": {width: 360, height: 740, dark: true}, "tablet": {width: 800, height: 1000}} {

@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import { Chart } from "./chart.js";
 import { detail } from "./detail.js";
-import { toast } from "./dialog.js";
+import { announce, toast } from "./dialog.js";
 import * as edit from "./edit.js";
 import { $, ago, bytesPerSecond, clock, count, h, latency, perSecond, plural, put, size, span } from "./format.js";
 import { Table } from "./table.js";
@@ -121,7 +121,7 @@ function answered() {
 
 function unanswered(err) {
   if (!state.failed++) {
-    const text = err.code === "gone" ? err.message + " since " + clock(Date.now()) + ". Trying again…" : err.text;
+    const text = err.code === "gone" ? "Since " + clock(Date.now()) + ": " + err.message + ". Trying again…" : err.text;
     put($("gone"), text + (state.view ? " What you see below is what it said last." : ""));
     $("gone").hidden = false;
     document.documentElement.classList.add("stale");
@@ -223,10 +223,6 @@ function warnings(list) {
   const more = list.length > few && h("button", { type: "button", class: "more", id: "showall", "aria-expanded": String(showAll), onclick: () => { showAll = !showAll; warnings(list); } }, showAll ? "Show fewer" : "Show all " + list.length);
   $("warnings").replaceChildren(...[h("ul", { class: "warnings" }, items), more].filter(Boolean));
   if (focused && more) more.focus();
-}
-
-function announce(text) {
-  put($("announcer"), text);
 }
 
 // ---- doing

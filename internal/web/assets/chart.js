@@ -66,7 +66,7 @@ export class Chart {
     const X = (t) => left + (width - left - right) * (1 - (this.end - t) / (this.minutes * 60000));
     const Y = (v) => top + (height - top - bottom) * (1 - v / max);
     const out = [this.name];
-    for (let i = 0; i <= 2; i++) {
+    for (let i = 0; i <= 2; i += pts.length > 1 ? 1 : 2) {
       const y = Math.round(Y((max * i) / 2)) + 0.5;
       out.push(s("line", { class: "grid", x1: left, x2: width - right, y1: y, y2: y }), s("text", { x: left - 6, y: y + 3.5, "text-anchor": "end" }, i ? this.format((max * i) / 2) : "0"));
     }

@@ -1,5 +1,5 @@
 // Dialogs: a frame for all of them, and the form fields in them.
-import { $, h } from "./format.js";
+import { $, h, put } from "./format.js";
 
 let number = 0;
 
@@ -13,7 +13,9 @@ export function dialog(title, { small, onclose } = {}) {
   const body = h("div");
   const problem = h("div", { role: "alert" });
   const el = h("dialog", { "aria-labelledby": id, class: small ? "small" : null },
-    h("div", { class: "inner" }, h("div", { class: "titlebar" }, heading, h("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => el.close() }, "×")), body, problem));
+    h("div", { class: "inner" }, h("div", { class: "titlebar" }, heading, h("button", { type: "button", class: "close", "aria-label": "Close", onclick: () => el.close() }, "×")), body, problem),
+    // What is said meanwhile: outside of a modal dialog nobody sees or hears it.
+    h("p", { class: "sr announcer", role: "status", "aria-live": "polite" }), h("div", { class: "toasts", role: "status", "aria-live": "polite" }));
   const before = document.activeElement;
   el.addEventListener("close", () => {
     el.remove();
@@ -65,9 +67,14 @@ export async function busy(form, fn) {
   }
 }
 
+const front = () => [...document.querySelectorAll("dialog[open]")].pop() || document;
+
+/** announce has screen readers say something. */
+export const announce = (message) => put(front().querySelector(".announcer"), message);
+
 /** toast says something for some seconds. */
 export function toast(message) {
   const p = h("p", {}, message);
-  $("toasts").append(p);
+  front().querySelector(".toasts").append(p);
   setTimeout(() => p.remove(), 6000);
 }

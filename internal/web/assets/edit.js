@@ -63,8 +63,8 @@ export function add(done) {
       try {
         const r = await api.change({ op: "add", address: address.value(), source: source.value(), settings: values([...some, ...others], {}) }, { save: keep.control.checked });
         d.close();
-        toast(r.address + " was added" + (r.note ? ": " + r.note : ""));
         done(r.address);
+        toast(r.address + " was added" + (r.note ? ": " + r.note : ""));
       } catch (err) {
         d.fail(err);
       }
@@ -87,13 +87,14 @@ export function edit(e, done) {
     form.onsubmit = (ev) => {
       ev.preventDefault();
       const changed = values(all, e.settings);
-      if (!Object.keys(changed).length) return d.fail("Nothing was changed.");
+      const keeps = e.unsaved && keep.control.checked; // what was changed before without saving
+      if (!Object.keys(changed).length && !keeps) return d.fail("Nothing was changed.");
       busy(form, async () => {
         try {
           const r = await api.change({ op: "set", address: e.address, settings: changed, revision: e.revision }, { save: keep.control.checked });
           d.close();
-          toast(e.address + " was changed" + (r.note ? ": " + r.note : ""));
           done();
+          toast(e.address + (Object.keys(changed).length ? " was changed" : " was saved") + (r.note ? ": " + r.note : ""));
         } catch (err) {
           if (err.code !== "conflict") return d.fail(err);
           d.fail({ text: "Somebody else changed " + e.address + " in the meantime. Nothing of yours was applied." },
@@ -128,8 +129,8 @@ export function remove(e, now, done) {
       try {
         const r = await api.change({ op: "remove", address: e.address, force: force.control.checked && users.contains(force) }, { save: keep.control.checked, wait_ms: 10000 });
         d.close();
-        toast(e.address + " was removed" + (r.note ? ": " + r.note : ""));
         done();
+        toast(e.address + " was removed" + (r.note ? ": " + r.note : ""));
       } catch (err) {
         if (err.code === "in-use") return show(await current(e), err.message);
         d.fail(err);
@@ -160,8 +161,8 @@ export function clear(e, what, label, done) {
       try {
         api.result(await api.post("clear", { what, exports: [e.address], force: force.control.checked }));
         d.close();
-        toast("The " + label + " of " + e.address + " was cleared");
         done();
+        toast("The " + label + " of " + e.address + " was cleared");
       } catch (err) {
         d.fail(err);
       }
@@ -214,8 +215,8 @@ export async function reload(done) {
           const r = await api.post("reload", {});
           if (!r.ok) return d.fail("Nothing was applied: " + (r.problems || []).join("; "));
           d.close();
-          toast("The configuration was reloaded");
           done();
+          toast("The configuration was reloaded");
         } catch (err) {
           d.fail(err);
         }

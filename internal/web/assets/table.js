@@ -45,14 +45,15 @@ export class Table {
 
   /** show shows the rows of a list in its order. */
   show(list, empty) {
+    const focused = document.activeElement, inside = this.body.contains(focused);
     if (!list.length) {
       this.rows.clear();
       this.body.replaceChildren();
+      if (inside) this.refocus();
       return this.say(empty);
     }
     this.box.hidden = false;
     this.empty.hidden = true;
-    const focused = document.activeElement;
     const seen = new Set();
     list.forEach((x, i) => {
       const k = this.key(x);
@@ -67,7 +68,14 @@ export class Table {
       row.el.remove();
       this.rows.delete(k);
     }
-    if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+    if (inside && !focused.isConnected) this.refocus();
+    else if (focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
+  }
+
+  // refocus is for when the row that had the focus is gone: somebody with a keyboard goes on from here, not from the top of the page.
+  refocus() {
+    const section = this.table.closest("[tabindex]");
+    if (section) section.focus({ preventScroll: true });
   }
 
   row() {
