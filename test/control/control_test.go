@@ -3,6 +3,7 @@ package control_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -20,6 +21,7 @@ import (
 	"goaoe/aoe"
 	"goaoe/initiator"
 	"goaoe/internal/control"
+	"goaoe/internal/stats"
 )
 
 // vbMAC is the address of the initiator's interface, see package testnet.
@@ -247,6 +249,15 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	l.goesOn(r, "all of it")
 	l.stop()
+	// The initiator asks again for what is lost, so it would not notice: but each frame that came was answered.
+	var s control.Stats
+	if got := r.try("stats", "--json"); json.Unmarshal([]byte(got.stdout), &s) != nil || len(s.Exports) != 1 || len(s.Interfaces) != 1 {
+		t.Fatalf("goaoe stats: %+v", got)
+	}
+	e, i, again := s.Exports[0], s.Interfaces[0], stats.DropDuplicate.String() // a repetition may cross the answer
+	if i.KernelDrops+i.TxErrors+i.Drops.Total()-i.Drops[again]+e.Drops.Total()-e.Drops[again] > 0 || e.Reads == 0 {
+		t.Errorf("frames were lost: %+v, %+v", i, e)
+	}
 }
 
 // TestSave: what was saved is there after the daemon died and was started again; what was not is not.
