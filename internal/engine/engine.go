@@ -41,6 +41,9 @@ type Options struct {
 	BusyPoll   time.Duration // how long an idle lane looks for work before it sleeps, at most; 0 never
 	RequestAge time.Duration // requests that waited longer than this in our own queues are dropped unexecuted; 0 never
 
+	// Clock gives the time as Unix nanoseconds, which may jump, and on a clock that never does. nil means the real time.
+	Clock func() (realtime, nanotime int64)
+
 	// Slow takes a request that changes persistent state (config string, mask, reserve). It must not block; false
 	// means that it was not taken, and the frame is dropped. Required.
 	Slow func(SlowRequest) bool
@@ -182,6 +185,11 @@ type Engine struct {
 
 // New makes an engine and starts its lanes, which idle until ports are added.
 func New(o Options) (*Engine, error) {
+	return newEngine(o, func(l *lane) { go l.run() })
+}
+
+// newEngine makes an engine and gives each of its lanes to start.
+func newEngine(o Options, start func(*lane)) (*Engine, error) {
 	if o.Lanes == 0 {
 		o.Lanes = 1
 	}
@@ -200,8 +208,8 @@ func New(o Options) (*Engine, error) {
 			}
 			return nil, err
 		}
+		start(l)
 		e.lanes = append(e.lanes, l)
-		go l.run()
 	}
 	return e, nil
 }
@@ -253,9 +261,13 @@ func (e *Engine) RemoveExport(ctx context.Context, x *Export) error {
 		return err
 	}
 	select {
-	case <-drained:
-	case <-ctx.Done():
-		return fmt.Errorf("%v: requests are still in flight on its storage: %w", x.Target.Addr(), ctx.Err())
+	case <-drained: // before ctx: where both are so, it is removed
+	default:
+		select {
+		case <-drained:
+		case <-ctx.Done():
+			return fmt.Errorf("%v: requests are still in flight on its storage: %w", x.Target.Addr(), ctx.Err())
+		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -43,6 +43,8 @@ type lane struct {
 	// pumpList holds the exports whose waiting requests may start at the end of the turn.
 	pumpList *laneExport
 
+	stepped bool // it has no thread: see NewStepped
+
 	inis *stats.Initiators
 	taps atomic.Pointer[tapSet] // nil when there is none
 	tap  *tapSet                // as of this turn
@@ -91,6 +93,9 @@ func newLane(e *Engine, n int) (*lane, error) {
 
 // call has the lane run fn between two turns, and waits for it.
 func (l *lane) call(fn func(*lane)) error {
+	if l.stepped {
+		return l.callStepped(fn)
+	}
 	m := mail{fn: fn, done: make(chan struct{})}
 	l.mu.Lock()
 	if l.shut {
@@ -107,6 +112,9 @@ func (l *lane) call(fn func(*lane)) error {
 
 // stop drains the lane and ends its thread.
 func (l *lane) stop(ctx context.Context) error {
+	if l.stepped {
+		return l.stopStepped()
+	}
 	_ = l.call(func(l *lane) { l.stopping = true }) // fails when the lane has ended before, and then over is closed, too
 	select {
 	case <-l.over:
@@ -168,6 +176,23 @@ func (l *lane) turn() bool {
 	return l.acts
 }
 
+// clocks returns the time by both clocks. It is asked for once a turn.
+func (l *lane) clocks() (realtime, nanotime int64) {
+	if l.eng.opts.Clock != nil {
+		return l.eng.opts.Clock()
+	}
+	return sys.Clocks()
+}
+
+// nanotime returns the time by the clock that does not jump. It is asked for once a send call.
+func (l *lane) nanotime() int64 {
+	if l.eng.opts.Clock != nil {
+		_, ns := l.eng.opts.Clock()
+		return ns
+	}
+	return sys.Nanotime()
+}
+
 // receive takes a batch of frames from every link and handles them in the order in which the kernel received them.
 func (l *lane) receive() {
 	busy := 0
@@ -189,7 +214,7 @@ func (l *lane) receive() {
 		return
 	}
 	l.acts = true
-	l.now, l.mono = sys.Clocks()
+	l.now, l.mono = l.clocks()
 	l.ini = nil // it may have lost its place since
 	if busy == 1 {
 		for i := 0; i < only.nf; i++ {
@@ -450,6 +475,10 @@ func (l *lane) end() {
 		}
 	}
 	l.exports = nil
+	for _, p := range l.ports {
+		p.close()
+	}
+	l.ports = nil
 	l.set.Close()
 	l.slots.close()
 	l.mu.Lock()

@@ -134,7 +134,7 @@ func (l *lane) flush(p *lanePort, most int) {
 		if k > 0 {
 			l.acts = true
 			p.st.TxBatches.Inc()
-			l.sent = sys.Nanotime()
+			l.sent = l.nanotime()
 		}
 		for ; k > 0; k-- {
 			i := p.sent
