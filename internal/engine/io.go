@@ -32,7 +32,9 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 	}
 	if x.queued+x.waiting > 0 || x.writes > 0 {
 		if o := x.repetition(f.Data, &spec); o != nil {
-			if o.state != slotStore {
+			silent := p // the interface of the one of the two that gets no reply
+			if o.state == slotWaiting || o.state == slotReady {
+				silent = o.port
 				copy(o.req, f.Data[:reqHeader])
 				o.port, o.time = p, f.Time
 			}
@@ -40,7 +42,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 				te.Stats.Retransmits.Inc()
 				l.ini.Retransmits.Inc()
 			}
-			l.drop(p, x, stats.DropDuplicate)
+			l.drop(silent, x, stats.DropDuplicate)
 			return
 		}
 	}

@@ -273,10 +273,15 @@ func (l *lane) judge(p *lanePort, f *link.Frame) {
 		return
 	}
 	l.meet(p)
+	met := false
 	for _, te := range p.tab.All() {
 		if l.req.Addr.Match(te.Addr()) {
+			met = true
 			l.handle(p, f, te)
 		}
+	}
+	if !met {
+		l.lose(p, stats.DropAddress)
 	}
 	l.miss()
 }

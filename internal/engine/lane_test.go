@@ -346,3 +346,16 @@ func TestEngineOnThreads(t *testing.T) {
 		t.Fatal("a stopped engine took an export")
 	}
 }
+
+// TestWildcardForNobody: a request to a wildcard that matches no export is counted like one to an address that is not served.
+func TestWildcardForNobody(t *testing.T) {
+	r := newRig(t, 1)
+	x := r.export(e11, newStore(t, 64, nil), 8)
+	r.serve(1500, x)
+	r.wires[0].put(r.ata(aoe.Addr{Major: 2, Minor: aoe.WildMinor}, 0xec, 0, 1, nil), 1)
+	r.wires[0].put(r.ata(aoe.Addr{Major: 1, Minor: aoe.WildMinor}, 0xec, 0, 1, nil), 2)
+	r.run()
+	if n, out := r.l.ports[0].st.Drops[stats.DropAddress].Load(), r.wires[0].take(); n != 1 || len(out) != 1 {
+		t.Errorf("%d counted as for no export, %d replies; want 1 and 1", n, len(out))
+	}
+}

@@ -224,6 +224,64 @@ func TestRepetitionReplacesWaiting(t *testing.T) {
 	}
 }
 
+// TestRepetitionOnOtherInterface: a repetition that came in by another interface takes the place of its older self, and is answered there. The
+// one of the two without a reply is counted as dropped where it came in.
+func TestRepetitionOnOtherInterface(t *testing.T) {
+	r := newRig(t, 2)
+	ctl := mem.NewControl(1)
+	x := r.export(e11, newStore(t, 64, ctl), 8)
+	r.serve(1500, x)
+	ctl.HoldAll(true)
+	r.wires[0].put(r.ata(e11, 0x34, 1, 1, sector(1, 1)), 1)
+	write := r.ata(e11, 0x34, 1, 1, sector(1, 2)) // waits for the first
+	r.wires[0].put(write, 2)
+	again := append([]byte(nil), write...)
+	binary.BigEndian.PutUint32(again[20:], 0x7777)
+	r.wires[1].put(again, 3)
+	r.run()
+	for ctl.Release(-1) > 0 {
+		r.run()
+	}
+	if out := r.wires[1].take(); len(out) != 1 || tagOf(out[0]) != 0x7777 {
+		t.Fatalf("%d replies on the interface of the repetition, want its own", len(out))
+	}
+	for i, want := range []uint64{1, 0} {
+		st := r.l.ports[i].st
+		if got := st.Drops[stats.DropDuplicate].Load(); got != want || st.RxFrames.Load() != st.TxFrames.Load()+got {
+			t.Errorf("interface %d: %d frames, %d replies, %d duplicates, want %d duplicates", i, st.RxFrames.Load(), st.TxFrames.Load(), got, want)
+		}
+	}
+}
+
+// TestRepetitionOfView: a repetition of a read whose reply is in the send queue already changes nothing of it: the reply leaves by the
+// interface that it was made for, and that one counts it.
+func TestRepetitionOfView(t *testing.T) {
+	r := newRig(t, 2)
+	x := r.export(e11, newStore(t, 64, nil), 8)
+	r.serve(1500, x)
+	r.wires[0].full = 1
+	read := r.ata(e11, 0x24, 1, 1, nil)
+	r.wires[0].put(read, 1)
+	r.wires[0].put(r.ata(e11, 0x34, 1, 1, sector(1, 1)), 2) // so that the export looks for repetitions
+	r.l.turn()
+	s := r.l.exports[0].first
+	if s == nil || s.state != slotView {
+		t.Fatal("the read does not wait in the send queue: this test shows nothing")
+	}
+	r.wires[1].put(read, 3)
+	r.l.receive()
+	if s.port != r.l.ports[0] {
+		t.Error("the reply in the send queue of one interface belongs to the other now")
+	}
+	r.run()
+	for i, want := range [][3]uint64{{2, 2, 0}, {1, 0, 1}} {
+		st := r.l.ports[i].st
+		if got := [3]uint64{st.RxFrames.Load(), st.TxFrames.Load(), st.Drops[stats.DropDuplicate].Load()}; got != want {
+			t.Errorf("interface %d: frames, replies, duplicates %v, want %v", i, got, want)
+		}
+	}
+}
+
 // TestLateWriteOfOtherInterface: a write that was received before an overlapping one on another interface, but is looked at
 // after it, must not be executed.
 func TestLateWriteOfOtherInterface(t *testing.T) {

@@ -134,6 +134,8 @@ func (l *lane) audit() error {
 		return fmt.Errorf("%d slots leaked: %d free, %d in use, %d in all", len(l.slots.slots)-free-used, free, used, len(l.slots.slots))
 	case reserved != l.slots.reserved:
 		return fmt.Errorf("%d slots are reserved, counted as %d", reserved, l.slots.reserved)
+	case free < reserved:
+		return fmt.Errorf("%d slots are free and %d reserved", free, reserved)
 	case onStore != l.onStore:
 		return fmt.Errorf("%d operations on stores, counted as %d", onStore, l.onStore)
 	}
