@@ -8,6 +8,7 @@ import (
 
 	"goaoe/internal/daemon/state"
 	"goaoe/internal/engine"
+	"goaoe/internal/stats"
 	"goaoe/internal/target"
 )
 
@@ -73,6 +74,8 @@ func (s *slowPath) remove(t *target.Export) <-chan struct{} {
 	for _, it := range x.queue {
 		if it.edit != nil {
 			it.done <- errors.New("the export was closed meanwhile")
+		} else {
+			it.Port.Stats(0).Drops[stats.DropClosing].Inc()
 		}
 	}
 	x.removed, x.queue = true, nil

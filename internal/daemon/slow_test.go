@@ -11,6 +11,11 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/daemon/state"
+	"goaoe/internal/engine"
+	"goaoe/internal/link"
+	"goaoe/internal/link/mem"
+	"goaoe/internal/stats"
+	"goaoe/internal/target"
 )
 
 // disk is a state directory that does what a test wants.
@@ -159,5 +164,39 @@ func TestInterfacesOfAnExportChange(t *testing.T) {
 	}
 	if got := strings.Count(r.log.String(), "opened again"); got > 0 {
 		t.Error("an interface was opened again")
+	}
+}
+
+// TestSlowRequestsOfRemovedExport: requests that wait for an export that is taken away get no answer, and are counted.
+func TestSlowRequestsOfRemovedExport(t *testing.T) {
+	eng, err := engine.NewStepped(engine.Options{Slow: func(engine.SlowRequest) bool { return false }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer eng.Kill()
+	l := mem.NewNet(mem.Options{NoFD: true}).Open("a", aoe.MAC{2, 0, 0, 0, 0, 1}, 1500)
+	p, err := eng.AddPort(engine.PortConfig{Name: "a", Links: []link.Link{l}, Ingress: target.Ingress{MAC: l.Info().MAC, MTU: 1500}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	te, err := target.NewExport(target.ExportConfig{Addr: e01, Sectors: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newSlowPath(nil)
+	s.add(te, disk{func() error { return nil }})
+	s.exports[te].working = true // with a state that takes long to be saved
+	for range 3 {
+		if !s.take(engine.SlowRequest{Target: te, Port: p}) {
+			t.Fatal("not taken")
+		}
+	}
+	edited := s.edit(te, func(st target.State) target.State { return st })
+	s.remove(te)
+	if err := <-edited; err == nil {
+		t.Error("an edit of an export that was closed has no error")
+	}
+	if n := p.Stats(0).Drops[stats.DropClosing].Load(); n != 3 {
+		t.Errorf("%d requests are counted as dropped, want 3", n)
 	}
 }
