@@ -1,6 +1,7 @@
 # make build   bin/goaoe, static
 # make run     builds it and shows it at work: no hardware, no configuration
 # make test    installs what the tests need and runs them all (test/run says which, and takes arguments)
+# make soak    looks for rare mistakes for a long time (SOAK=8h; test/soak says what); not part of make test
 # make bench   side by side with vblade and fio; prints a table and writes it to out/bench (root; BENCHFLAGS=-h tells the flags)
 # make man     the manual pages, in man/
 # make deb     a Debian package for this kind of machine in out/packages; make rpm: an RPM; make container: an OCI image
@@ -13,7 +14,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 ARCH := amd64
 
-.PHONY: build run test bench man deb rpm container release fmt lint clean
+.PHONY: build run test soak bench man deb rpm container release fmt lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X goaoe/internal/cli.Version=$(VERSION)' -o bin/goaoe ./cmd/goaoe
@@ -23,6 +24,9 @@ run: build
 
 test:
 	test/run
+
+soak:
+	test/soak $(SOAK)
 
 bench: build
 	go run ./bench $(BENCHFLAGS)

@@ -1,0 +1,305 @@
+package sim
+
+// Deliberately broken variants of the real code, each of which the simulator must find within a stated number of seeds.
+//
+// How the code is broken: not at all in the source. The table below has edits; the test writes copies of the files with all of them, each
+// switched by a name in the environment, and builds this package once more with them laid over the source (go test -overlay). So the
+// program that is shipped has neither the switches nor a build tag that could put them there, and nothing to measure. An edit whose
+// place in the source is gone makes the test fail: then the edit follows the source.
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// broken is a variant: its name, what is wrong with it, and within how many seeds it must be found.
+type broken struct {
+	name, what string
+	seeds      int
+}
+
+var variants = []broken{
+	{"order", "overlapping requests run together", 100},
+	{"order-read", "a read does not wait for the write before it", 200},
+	{"order-write", "a write does not wait for the read before it", 400},
+	{"order-retire", "the end of one request lets all that wait run", 400},
+	{"merge", "frames of two interfaces run as they are found, not as they came", 3000},
+	{"stale", "a write that arrived before a newer one of another interface is carried out after it", 3000},
+	{"durable", "writes are answered before they are on stable storage", 100},
+	{"fua", "FUA writes are not durable with the write cache on", 3000},
+	{"flush", "a flush is answered and does nothing", 400},
+	{"flush-error", "a flush that failed is answered as done", 3000},
+	{"cache-off", "the write cache is switched off without a flush", 3000},
+	{"cache-on", "the write cache is switched on although the user did not allow it", 3000},
+	{"bound", "the end of the export is checked one sector too late", 400},
+	{"bound-count", "only the first sector of a request is checked against the end", 400},
+	{"bound-28", "addresses beyond 28 bits are cut to 28 bits", 3000},
+	{"bound-trim", "the ranges of a discard are not checked against the end", 3000},
+	{"payload", "the count is not checked against the length of the frame", 400},
+	{"reply-size", "a read may ask for more than the interface can carry", 400},
+	{"early-free", "a slot is free before its reply was sent: replies carry other data", 3000},
+	{"view-order", "a read out of memory is not in the order until it was sent", 1000},
+	{"read-error", "a read that failed is answered as if it had not", 400},
+	{"write-error", "a write that failed in the middle is answered as done", 3000},
+	{"lost-completion", "of two operations that end together one is forgotten", 100},
+	{"lost-ready", "a request that waited for a place on the storage is forgotten", 400},
+	{"slot-leak", "a reply that could not be sent keeps its slot", 1000},
+	{"slot-leak-stale", "a request that waited for too long keeps its slot", 3000},
+	{"queue-length", "more operations are on the storage than the queue length allows", 400},
+	{"repetition-data", "a write is taken for a repetition whatever its data", 1000},
+	{"repetition-who", "a request is taken for a repetition of another initiator's", 3000},
+	{"repetition-count", "a request is taken for a repetition whatever its count", 1000},
+	{"tag", "the reply has the tag of the slot's last request", 100},
+	{"interface", "replies leave by the first interface", 200},
+	{"mac", "replies to a repetition go to where the first came from", 3000},
+	{"padding", "replies are not padded", 100},
+	{"read-only", "read-only is ignored", 1000},
+	{"read-only-trim", "a read-only export can be trimmed", 3000},
+	{"reserve", "reservations are ignored", 1000},
+	{"mask", "the MAC mask list is ignored", 1000},
+	{"access", "access lists are ignored", 1000},
+	{"wildcard", "reads and writes to a wildcard address are carried out", 1000},
+	{"response", "replies of others are taken for requests", 3000},
+	{"state-early", "a config string is in force before it is durable", 1000},
+	{"state-error", "a config string that could not be saved is answered as set", 1000},
+	{"config-set", "a config string that is set can be set again without force", 1000},
+	{"discard-range", "a discard takes one sector too many", 3000},
+	{"discard-order", "a discard does not wait for what came before it", 3000},
+	{"drain", "an export is removed while requests are on its storage", 1000},
+	{"silent-drop", "a request that finds no slot is dropped without being counted", 1000},
+}
+
+// edit is a change to a file of the module, by text that is there exactly once.
+type edit struct{ file, old, new string }
+
+var edits = []edit{
+	{"internal/engine/order.go", "	return (a.write || b.write) && a.start < b.end && b.start < a.end\n",
+		`	if stats.Broken("order") || stats.Broken("order-read") && !(a.write && b.write) {
+		return false
+	}
+	return (a.write || b.write) && a.start < b.end && b.start < a.end
+`},
+	{"internal/engine/order.go", "			if overlaps(o, s) {\n", "			if overlaps(o, s) && !(stats.Broken(\"order-write\") && s.write && !o.write) {\n"},
+	{"internal/engine/order.go", "			if o.blockers > 0 && overlaps(s, o) {\n				if o.blockers--; o.blockers == 0 {\n",
+		`			if o.blockers > 0 && (overlaps(s, o) || stats.Broken("order-retire")) {
+				if o.blockers--; o.blockers == 0 || stats.Broken("order-retire") {
+					o.blockers = 0
+`},
+	{"internal/engine/order.go", "import (\n	\"bytes\"\n", "import (\n	\"bytes\"\n	\"goaoe/internal/stats\"\n"},
+	{"internal/engine/lane.go", "q.frames[q.cur].Time < p.frames[p.cur].Time", "q.frames[q.cur].Time < p.frames[p.cur].Time && !stats.Broken(\"merge\")"},
+	{"internal/engine/io.go", "len(l.ports) > 1 && x.log.overtaken(f, p, start, end, l.now)", "len(l.ports) > 1 && !stats.Broken(\"stale\") && x.log.overtaken(f, p, start, end, l.now)"},
+	{"internal/engine/io.go", "op.Durable, op.Len, op.Buf = s.io.Durable, 0, nil", "op.Durable, op.Len, op.Buf = s.io.Durable && !stats.Broken(\"durable\"), 0, nil"},
+	{"internal/target/ata.go", "durable := r.op.FUA || !e.has(flagWriteCache)", "durable := r.op.FUA && !stats.Broken(\"fua\") || !e.has(flagWriteCache)"},
+	{"internal/target/ata.go", "if e.cfg.ReadOnly { // nothing was ever written", "if e.cfg.ReadOnly || stats.Broken(\"flush\") {"},
+	{"internal/target/ata.go", "if e.has(flagCacheAllowed) && !e.cfg.ReadOnly {", "if e.has(flagCacheAllowed) && !e.cfg.ReadOnly && !stats.Broken(\"cache-off\") {"},
+	{"internal/target/ata.go", "if !e.has(flagCacheAllowed) {", "if !e.has(flagCacheAllowed) && !stats.Broken(\"cache-on\") {"},
+	{"internal/target/ata.go", "	if !ok || !ata.InRange(lba, uint64(count), e.sectors.Load()) {\n",
+		`	size, n := e.sectors.Load(), uint64(count)
+	if stats.Broken("bound") {
+		size++
+	}
+	if stats.Broken("bound-count") {
+		n = 1
+	}
+	if stats.Broken("bound-28") && !ok {
+		lba, ok = lba&0x0fffffff, true
+	}
+	if !ok || !ata.InRange(lba, n, size) {
+`},
+	{"internal/target/ata.go", "	if !ata.TrimInRange(r.data[:ata.SectorSize], e.sectors.Load()) {\n", "	if !stats.Broken(\"bound-trim\") && !ata.TrimInRange(r.data[:ata.SectorSize], e.sectors.Load()) {\n"},
+	{"internal/target/ata.go", "if r.op.Class == ata.Write && len(r.data) < count*ata.SectorSize {", "if r.op.Class == ata.Write && len(r.data) < count*ata.SectorSize && !stats.Broken(\"payload\") {"},
+	{"internal/target/ata.go", "if r.op.Class != ata.Verify && count > aoe.PhysicalSectors(in.MTU) {", "if r.op.Class != ata.Verify && count > aoe.PhysicalSectors(in.MTU) && !stats.Broken(\"reply-size\") {"},
+	{"internal/target/ata.go", "	if req.Addr.Wild() { // one broadcast", "	if req.Addr.Wild() && !stats.Broken(\"wildcard\") { // one broadcast"},
+	{"internal/target/ata.go", "		if e.has(flagReadOnly) {\n", "		if e.has(flagReadOnly) && !stats.Broken(\"read-only\") && !(stats.Broken(\"read-only-trim\") && r.op.Class == ata.DataSet) {\n"},
+	{"internal/engine/tx.go", "	p.owner[p.n] = s\n	p.n++\n	return true\n",
+		`	p.owner[p.n] = s
+	if stats.Broken("early-free") && s.state == slotReply {
+		p.owner[p.n], p.plain[p.n] = nil, plain{s.exp.te, s.at}
+		l.slots.put(s)
+	}
+	p.n++
+	return true
+`},
+	{"internal/engine/io.go", "	l.count(s)\n	if !l.queueSlot(s, s.buf[:h], v[:d]) {\n",
+		`	l.count(s)
+	if stats.Broken("view-order") {
+		x := s.exp
+		s.state = slotReply
+		x.retire(s)
+		if !x.pumping && (x.readyFirst != nil || x.closing) {
+			x.pumping = true
+			x.pumpNext, l.pumpList = l.pumpList, x
+		}
+	}
+	if !l.queueSlot(s, s.buf[:h], v[:d]) {
+`},
+	{"internal/engine/io.go", "	res := result(s.op.Errno)\n",
+		`	res := result(s.op.Errno)
+	if stats.Broken("read-error") && s.io.Kind == target.IORead || stats.Broken("flush-error") && s.io.Kind == target.IOFlush ||
+		stats.Broken("write-error") && s.io.Kind == target.IOWrite && s.op.Done > 0 {
+		res = target.OK
+	}
+`},
+	{"internal/engine/io.go", "			for _, op := range l.done[:n] {\n", "			for i, op := range l.done[:n] {\n				if i == 1 && stats.Broken(\"lost-completion\") {\n					continue\n				}\n"},
+	{"internal/engine/io.go", "		x.te.Stats.Stalls.Inc()\n", "		if x.te.Stats.Stalls.Inc(); stats.Broken(\"lost-ready\") && x.queued > 0 {\n			s.state = slotReady\n			return\n		}\n"},
+	{"internal/engine/tx.go", "	p.st.Drops[stats.DropSend].Inc()\n	if s != nil {\n		s.ini.Drops.Inc()\n		l.release(s)\n	}\n}\n",
+		"	p.st.Drops[stats.DropSend].Inc()\n	if s != nil && !stats.Broken(\"slot-leak\") {\n		s.ini.Drops.Inc()\n		l.release(s)\n	}\n}\n"},
+	{"internal/engine/io.go", "			x.retire(s)\n			l.slots.put(s)\n			continue\n", "			x.retire(s)\n			if !stats.Broken(\"slot-leak-stale\") {\n				l.slots.put(s)\n			}\n			continue\n"},
+	{"internal/engine/io.go", "	if x.onStore >= x.queue {\n", "	if x.onStore >= x.queue && !stats.Broken(\"queue-length\") {\n"},
+	{"internal/engine/order.go", "if n := payloadLen(spec); n > 0 && !bytes.Equal", "if n := payloadLen(spec); n > 0 && !stats.Broken(\"repetition-data\") && !bytes.Equal"},
+	{"internal/engine/order.go", "o.io.LBA != spec.LBA || o.io.Count != spec.Count ||", "o.io.LBA != spec.LBA || o.io.Count != spec.Count && !(stats.Broken(\"repetition-count\") && o.io.Count > spec.Count) ||"},
+	{"internal/engine/order.go", "		if !bytes.Equal(o.req[6:12], frame[6:12]) || !bytes.Equal(o.req[24:reqHeader], frame[24:reqHeader]) {\n",
+		"		if !bytes.Equal(o.req[6:12], frame[6:12]) && !stats.Broken(\"repetition-who\") || !bytes.Equal(o.req[24:reqHeader], frame[24:reqHeader]) && !stats.Broken(\"repetition-count\") {\n"},
+	{"internal/engine/io.go", "	copy(s.req, f.Data[:reqHeader])\n	copy(s.data,",
+		"	old4 := [4]byte(s.req[20:24])\n	copy(s.req, f.Data[:reqHeader])\n	if stats.Broken(\"tag\") && old4 != [4]byte{} {\n		copy(s.req[20:], old4[:])\n	}\n	copy(s.data,"},
+	{"internal/engine/io.go", "	s.port, s.io, s.time, s.at = p, spec,", "	if stats.Broken(\"interface\") {\n		p = l.ports[0]\n	}\n	s.port, s.io, s.time, s.at = p, spec,"},
+	{"internal/engine/io.go", "				o.port, o.time = p, f.Time\n", "				if o.time = f.Time; !stats.Broken(\"mac\") {\n					o.port = p\n				}\n"},
+	{"internal/target/finish.go", "	return aoe.Pad(hdr, aoe.ATALen), 0\n", "	if stats.Broken(\"padding\") {\n		return aoe.ATALen, 0\n	}\n	return aoe.Pad(hdr, aoe.ATALen), 0\n"},
+	{"internal/target/finish.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
+	{"internal/target/reserve.go", "	return len(st.Reserve) > 0 &&", "	return len(st.Reserve) > 0 && !stats.Broken(\"reserve\") &&"},
+	{"internal/target/handle.go", "if len(st.Mask) > 0 && !slices", "if len(st.Mask) > 0 && !stats.Broken(\"mask\") && !slices"},
+	{"internal/target/acl.go", "	if a.Allows(m) {\n", "	if stats.Broken(\"access\") || a.Allows(m) {\n"},
+	{"internal/target/filter.go", "	if h.Flags&aoe.FlagResponse != 0 {\n", "	if h.Flags&aoe.FlagResponse != 0 && !stats.Broken(\"response\") {\n"},
+	{"internal/target/handle.go", "	if persist(s) != nil {\n		return false\n	}\n",
+		`	if stats.Broken("state-early") {
+		old := e.state.Load()
+		if e.state.Store(s); persist(s) != nil {
+			e.state.Store(old)
+			return false
+		}
+		return true
+	}
+	if persist(s) != nil {
+		return stats.Broken("state-error")
+	}
+`},
+	{"internal/target/config.go", "if c.Op == aoe.ConfigSetOp && len(st.Config) > 0 && !same {", "if c.Op == aoe.ConfigSetOp && len(st.Config) > 0 && !same && !stats.Broken(\"config-set\") {"},
+	{"internal/engine/io.go", "			s.op.Kind, s.op.Off, s.op.Len = store.Discard,", "			if stats.Broken(\"discard-range\") && lba > 0 {\n				lba, n = lba-1, n+1\n			}\n			s.op.Kind, s.op.Off, s.op.Len = store.Discard,"},
+	{"internal/engine/io.go", "		start, end, write = 0, math.MaxUint64, true\n", "		start, end, write = 0, math.MaxUint64, true\n		if stats.Broken(\"discard-order\") {\n			start, end = 0, 0\n		}\n"},
+	{"internal/engine/manage.go", "	if !x.closing || x.held > 0 {\n", "	if !x.closing || x.held > 0 && !stats.Broken(\"drain\") {\n"},
+	{"internal/engine/manage.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
+	{"internal/engine/io.go", "		l.drop(p, x, stats.DropFull)\n", "		if !stats.Broken(\"silent-drop\") {\n			l.drop(p, x, stats.DropFull)\n		}\n"},
+}
+
+const brokenGo = `package stats
+
+import "os"
+
+var broken = os.Getenv("GOAOE_BROKEN")
+
+// Broken tells whether a deliberately broken variant is wanted. It is not part of the source: see internal/sim.
+func Broken(variant string) bool { return broken == variant }
+`
+
+// buildBroken builds this package's tests with all edits laid over the source, and returns the program.
+func buildBroken(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	text := map[string]string{}
+	for _, e := range edits {
+		if _, ok := text[e.file]; !ok {
+			b, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text[e.file] = string(b)
+		}
+		if n := strings.Count(text[e.file], e.old); n != 1 {
+			t.Fatalf("%s has this %d times; the edit must follow the source:\n%s", e.file, n, e.old)
+		}
+		text[e.file] = strings.Replace(text[e.file], e.old, e.new, 1)
+	}
+	text["internal/stats/broken.go"] = brokenGo
+	overlay := struct{ Replace map[string]string }{map[string]string{}}
+	all := ""
+	for name, s := range text {
+		path := filepath.Join(dir, strings.ReplaceAll(name, "/", "_"))
+		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		overlay.Replace[filepath.Join(root, name)] = path
+		all += s
+	}
+	for _, v := range variants {
+		if !strings.Contains(all, "Broken(\""+v.name+"\")") {
+			t.Errorf("no edit makes the variant %s", v.name)
+		}
+	}
+	b, err := json.Marshal(overlay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, prog := filepath.Join(dir, "overlay.json"), filepath.Join(dir, "broken.test")
+	if err := os.WriteFile(list, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("go", "test", "-c", "-overlay", list, "-o", prog, ".")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building the broken variants: %v\n%s", err, out)
+	}
+	return prog
+}
+
+var found = regexp.MustCompile(`seed (\d+), after [^:]*: (.*)`)
+
+// TestVariants: every broken variant is found, and the same program without one is not taken for broken.
+func TestVariants(t *testing.T) {
+	prog := buildBroken(t)
+	try := func(variant string, seeds int) (seed int, what string) {
+		cmd := exec.Command(prog, "-test.run", "^TestSeeds$", "-sim.shrink=false", "-sim.seeds", strconv.Itoa(seeds))
+		cmd.Env = append(os.Environ(), "GOAOE_BROKEN="+variant, "GOAOE_EVIDENCE=", "GOMAXPROCS=1")
+		out, err := cmd.CombinedOutput()
+		m := found.FindStringSubmatch(string(out))
+		switch {
+		case err == nil:
+			return 0, ""
+		case m == nil:
+			t.Fatalf("%s: %v\n%s", variant, err, out)
+		}
+		seed, err = strconv.Atoi(m[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return seed, m[2]
+	}
+	if seed, what := try("", 200); seed != 0 {
+		t.Fatalf("without any variant: seed %d: %s", seed, what)
+	}
+	var caught []map[string]any
+	var mu sync.Mutex
+	var group sync.WaitGroup
+	limit := make(chan struct{}, 2)
+	for _, v := range variants {
+		limit <- struct{}{}
+		group.Add(1)
+		go func() {
+			defer group.Done()
+			seed, what := try(v.name, v.seeds)
+			<-limit
+			mu.Lock()
+			defer mu.Unlock()
+			if seed == 0 {
+				t.Errorf("%s (%s): not found within %d seeds", v.name, v.what, v.seeds)
+				return
+			}
+			caught = append(caught, map[string]any{"name": v.name, "what": v.what, "seed": seed, "within": v.seeds})
+			t.Logf("%-17s seed %4d of %4d: %s", v.name, seed, v.seeds, fmt.Sprintf("%.150s", what))
+		}()
+	}
+	group.Wait()
+	slices.SortFunc(caught, func(a, b map[string]any) int { return strings.Compare(a["name"].(string), b["name"].(string)) })
+	evidence(t, "variants", caught)
+}

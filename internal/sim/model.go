@@ -1,0 +1,651 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"goaoe/aoe"
+	"goaoe/internal/target"
+)
+
+// model watches what goes into the target and what comes out of it, and holds it against the rules.
+//
+// It sees frames at the moment at which a lane takes them from its ring, gives them their place in the order of arrival (that of the
+// kernel's time stamps), and has the judge say what each means. It sees replies as they leave. Of each sector it keeps what the writes
+// that arrived, were acknowledged or failed allow it to hold: see register.
+type model struct {
+	w       *world
+	exports []*mexport
+	pos     int // arrivals so far
+	rung    [][]taken
+	open    map[openKey][]*arrival // unanswered requests; only looked up, never ranged over
+	epoch   int                    // counts jumps of the clock
+	repeats int                    // arrivals since the daemon started that repeat one that was open, or may be taken to
+}
+
+// taken is a frame that a lane took and that has no place in the order yet.
+type taken struct {
+	p *port
+	f frame
+}
+
+type openKey struct {
+	export int
+	src    aoe.MAC
+	tag    uint32
+}
+
+// arrival is a request that reached an export.
+type arrival struct {
+	pos   int
+	x     *mexport
+	p     *port
+	acct  *account
+	lane  int // that took it
+	h     header
+	at    int64 // time stamp
+	epoch int
+	gen   int // of the export in the engine
+	v     verdict
+	regs  []byte // bytes 24 to 35
+	sum   uint64 // of the payload that counts
+	done  bool
+	taken bool       // oCommit: the slow path has it
+	alts  []*arrival // requests with the same tag, of which one was answered: it may have been this one, and this is that one
+}
+
+func (a *arrival) repeats(b *arrival) bool {
+	return a.h.src == b.h.src && a.v.what == b.v.what && a.v.lba == b.v.lba && a.v.count == b.v.count && a.sum == b.sum && bytes.Equal(a.regs, b.regs)
+}
+
+// mexport is an export as it should be.
+type mexport struct {
+	w            *world
+	n            int
+	addr         aoe.Addr
+	sectors      uint64
+	readOnly     bool
+	cacheAllowed bool
+	cache        bool // the write cache is on
+	discard      bool
+	state        target.State // as it is on stable storage
+	next         target.State
+	denied       []aoe.MAC
+	gen          int
+	served       bool
+
+	halves []register // two for each sector
+	torn   []int      // by sector: when it may have been torn last; -1 never
+	open   []*arrival // unanswered, in the order of arrival
+}
+
+func newModel(w *world) *model {
+	m := &model{w: w, open: map[openKey][]*arrival{}, rung: make([][]taken, w.plan.Lanes)}
+	for i, e := range w.plan.Exports {
+		x := &mexport{w: w, n: i, addr: addrOf(i), cacheAllowed: e.WriteCache, cache: e.WriteCache, discard: e.Discard}
+		x.grow(e.Sectors)
+		m.exports = append(m.exports, x)
+	}
+	return m
+}
+
+// grow adds sectors that nobody wrote.
+func (x *mexport) grow(n int) {
+	for i := 0; i < n; i++ {
+		v := unwritten | uint64(x.n)<<32 | x.sectors
+		x.halves = append(x.halves, register{base: []uint64{v}}, register{base: []uint64{v}})
+		x.torn = append(x.torn, -1)
+		x.sectors++
+	}
+}
+
+// took is told of a frame that a lane takes.
+func (m *model) took(lane int, p *port, f frame) {
+	m.rung[lane] = append(m.rung[lane], taken{p, f})
+}
+
+// settle gives the frames that a lane took in this turn their places: by time stamp, and those of one port in their order.
+func (m *model) settle(lane int) {
+	batch := m.rung[lane]
+	if len(batch) == 0 {
+		return
+	}
+	m.rung[lane] = batch[:0]
+	heads := make([]int, 0, 4) // index into batch, one for each port
+	var ports []*port
+	for i, t := range batch {
+		if len(ports) == 0 || ports[len(ports)-1] != t.p {
+			ports, heads = append(ports, t.p), append(heads, i)
+		}
+	}
+	for {
+		best := -1
+		for i, p := range ports {
+			if heads[i] < len(batch) && batch[heads[i]].p == p && (best < 0 || batch[heads[i]].f.time < batch[heads[best]].f.time) {
+				best = i
+			}
+		}
+		if best < 0 {
+			return
+		}
+		t := batch[heads[best]]
+		heads[best]++
+		m.arrive(lane, t.p, t.f)
+	}
+}
+
+// arrive takes the next frame in the order.
+func (m *model) arrive(lane int, p *port, f frame) {
+	m.pos++
+	w := m.w
+	if !forUs(f.data, f.tagged, f.tci, p.mac) {
+		p.acct.silences++
+		w.note(evArrive, uint64(m.pos), uint64(len(f.data)), 0)
+		return
+	}
+	h := readHeader(f.data)
+	met := false
+	for _, x := range m.exports {
+		if !x.served || !h.matches(x.addr) || h.wild() && !p.serves(x.n) {
+			continue
+		}
+		if !p.serves(x.n) {
+			continue
+		}
+		met = true
+		p.acct.outcomes++
+		v := x.judge(f.data, &h, p.mtu, false)
+		w.note(evArrive, uint64(m.pos), uint64(v.what)<<8|uint64(v.code), v.lba<<8|uint64(v.count))
+		if w.verbose {
+			w.sayf("#%d on port %d from %s tag %08x: %s", m.pos, p.n, w.who(h.src), h.tag, describe(x, f.data, v))
+		}
+		if v.cache < 0 && x.cache {
+			w.saw("write cache off", 1)
+		}
+		if v.cache != 0 {
+			x.cache = v.cache > 0
+		}
+		if v.what == oSilent {
+			continue
+		}
+		a := &arrival{pos: m.pos, x: x, p: p, acct: p.acct, lane: lane, h: h, at: f.time, epoch: m.epoch, gen: x.gen, v: v}
+		if h.cmd == 0 {
+			a.regs = bytes.Clone(f.data[24:36])
+		}
+		switch v.what {
+		case oWrite:
+			if x.overtaken(a) {
+				w.saw("overtaken write", 1)
+			}
+			a.sum = sum(f.data[36 : 36+v.count*sectorSize])
+			for i := range v.count {
+				val, ok := readSector(f.data[36+i*sectorSize:])
+				if !ok {
+					w.failf("simulator: the write at #%d carries data that no initiator made", m.pos)
+					return
+				}
+				for k := range val {
+					x.halves[2*(int(v.lba)+i)+k].write(a, val[k])
+				}
+			}
+		case oDiscard:
+			a.sum = sum(f.data[36 : 36+sectorSize])
+			for i := 0; i < 64; i++ {
+				lba, n := trimRange(f.data[36:], i)
+				for s := int(lba); s < int(lba)+n; s++ {
+					x.halves[2*s].write(a, 0)
+					x.halves[2*s+1].write(a, 0)
+				}
+			}
+		}
+		if a.v.what == oRead || a.v.what == oWrite || a.v.what == oFlush || a.v.what == oDiscard {
+			if slices.ContainsFunc(x.open, a.repeats) {
+				m.repeats++
+			}
+		}
+		k := openKey{x.n, h.src, h.tag}
+		m.open[k] = append(m.open[k], a)
+		x.open = append(x.open, a)
+	}
+	if !met {
+		p.acct.outcomes++
+		if w.verbose {
+			w.sayf("#%d on port %d from %s tag %08x: for nobody here", m.pos, p.n, w.who(h.src), h.tag)
+		}
+	}
+}
+
+// sum is a checksum of a payload, to compare it with others.
+func sum(b []byte) uint64 {
+	s := uint64(len(b))
+	for i := 0; i+8 <= len(b); i += sectorSize / 2 {
+		s = (s ^ binary.LittleEndian.Uint64(b[i:])) * 0x9e3779b97f4a7c15
+	}
+	return s
+}
+
+// reply is told of each reply that leaves the target on port p.
+func (m *model) reply(p *port, f []byte) {
+	w := m.w
+	if err := m.checkReply(p, f); err != nil {
+		w.failf("reply on port %d: %v (% x)", p.n, err, f[:min(len(f), 40)])
+	}
+}
+
+func (m *model) checkReply(p *port, f []byte) error {
+	if len(f) < 60 || len(f) > 14+p.mtuMax {
+		return fmt.Errorf("%d bytes, with an MTU of %d", len(f), p.mtu)
+	}
+	h := readHeader(f)
+	if f[12] != 0x88 || f[13] != 0xa2 || h.src != p.mac || h.flags != 0x18 && h.flags != 0x1c || (h.flags == 0x18) != (h.err == 0) {
+		return fmt.Errorf("the header is wrong")
+	}
+	if len(f) == 60 {
+		n := 24 // an AoE error without an argument
+		switch {
+		case h.cmd == 0 && h.flags == 0x18:
+			n = 36
+			if f[34] != 0 || f[35] != 0 {
+				return fmt.Errorf("reserved bytes are not zero")
+			}
+		case h.cmd == 1 && (h.flags == 0x18 || h.err == 4):
+			n = 32 + (int(f[30])<<8 | int(f[31]))
+		case h.cmd == 2 && h.flags == 0x18:
+			n = 28 + 8*int(f[27])
+			if f[26] != 0 {
+				n = 28
+			}
+		case h.cmd == 3 && (h.flags == 0x18 || h.err == 6):
+			n = 26 + 6*int(f[25])
+		}
+		for _, b := range f[min(n, 60):] {
+			if b != 0 {
+				return fmt.Errorf("the padding is not zero")
+			}
+		}
+	}
+	var x *mexport
+	for _, e := range m.exports {
+		if h.major == int(e.addr.Major) && h.minor == int(e.addr.Minor) {
+			x = e
+		}
+	}
+	if x == nil {
+		return fmt.Errorf("from an address that is not ours")
+	}
+	k := openKey{x.n, h.dst, h.tag}
+	same, group := m.group(k, p, f, &h)
+	if len(group) == 0 {
+		return fmt.Errorf("to %s, tag %08x: it answers no request that is open, or not as it must be answered; open are:%s", m.w.who(h.dst), h.tag, m.opens(k))
+	}
+	a := same[0]
+	m.w.note(evReply, uint64(a.pos), uint64(h.err)<<8|uint64(f[27]), uint64(len(f)))
+	if m.w.verbose {
+		m.w.sayf("   reply to #%d: %s", a.pos, describeReply(x, f, &h))
+	}
+	err := m.effects(x, a, group, f, &h)
+	m.answered(k, a)
+	p.acct.answers++
+	for _, o := range same[1:] {
+		o.alts = append(o.alts, same...)
+	}
+	return err
+}
+
+// group returns the requests that the reply may belong to, in the order of arrival: those with its tag (same), and all whose place it may
+// have got: also earlier ones that they repeat, because a repetition takes the place of one that waits.
+func (m *model) group(k openKey, p *port, f []byte, h *header) (same, all []*arrival) {
+	for _, a := range m.open[k] { // what must be refused so comes before what may have failed
+		if (a.v.what == oATA || a.v.what == oAoE) && a.p == p && a.fits(f, h) {
+			return []*arrival{a}, []*arrival{a}
+		}
+	}
+	for _, a := range m.open[k] {
+		if a.p == p && a.fits(f, h) {
+			same = append(same, a)
+		}
+	}
+	add := func(o *arrival) {
+		if !slices.Contains(all, o) {
+			all = append(all, o)
+		}
+	}
+	for _, a := range same {
+		add(a)
+		for _, o := range a.alts {
+			add(o)
+		}
+		if a.v.what != oWrite && a.v.what != oRead && a.v.what != oFlush {
+			continue
+		}
+		for _, o := range a.x.open {
+			if o.pos < a.pos && o.repeats(a) {
+				add(o)
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b *arrival) int { return a.pos - b.pos })
+	return same, all
+}
+
+// fits tells whether f is the reply that a must get, or may get because a disk fails.
+func (a *arrival) fits(f []byte, h *header) bool {
+	if a.h.cmd != h.cmd {
+		return false
+	}
+	isErr := h.flags == 0x1c
+	if a.h.cmd == 0 && !isErr {
+		op := a.regs[3]
+		moved := op == 0xf8 || op == 0x27 || f[27] == 0x41 && f[25] == unc // these tell an address
+		if f[24] != a.regs[0]&0x53 || !moved && !bytes.Equal(f[28:34], a.regs[4:10]) {
+			return false
+		}
+	}
+	ok := !isErr && f[27] == 0x40
+	failed := a.x.failed(a) && (isErr && h.err == 3 || f[27] == 0x61 && f[25] == abrt || f[27] == 0x41 && f[25] == abrt && a.v.what != oRead)
+	switch a.v.what {
+	case oAoE:
+		return isErr && h.err == a.v.code
+	case oATA:
+		return !isErr && f[27] == 0x41 && f[25] == a.v.code && len(f) == 60
+	case oDone:
+		return ok && len(f) == 60
+	case oIdentify:
+		return ok && len(f) == 548
+	case oRead:
+		return ok && len(f) == 36+a.v.count*sectorSize || a.x.failed(a) && (isErr && h.err == 3 || !isErr && f[27] == 0x41 && f[25] == unc && len(f) == 60)
+	case oWrite, oFlush, oDiscard:
+		return (ok || failed) && len(f) == 60
+	case oConfig:
+		n := int(f[30])<<8 | int(f[31])
+		return !isErr && n <= len(f)-32 && bytes.Equal(f[32:32+n], a.v.str)
+	case oMask, oReserve:
+		return !isErr
+	}
+	return false
+}
+
+// failed tells whether the disk of a's export has failed any operation.
+func (x *mexport) failed(a *arrival) bool { return a.p.w.disks[x.n].failed }
+
+// effects books what a reply says.
+func (m *model) effects(x *mexport, a *arrival, group []*arrival, f []byte, h *header) error {
+	ok := h.flags == 0x18 && f[27] == 0x40
+	switch a.v.what {
+	case oWrite:
+		if !ok {
+			for s := int(a.v.lba); s < int(a.v.lba)+a.v.count; s++ {
+				x.torn[s] = m.pos
+			}
+			return nil
+		}
+		return m.wrote(x, a, group)
+	case oRead:
+		if !ok {
+			return nil
+		}
+		for i := range a.v.count {
+			if err := x.sawSector(group[0].pos, group[len(group)-1].pos, int(a.v.lba)+i, f[36+i*sectorSize:]); err != nil {
+				return fmt.Errorf("read at #%d: sector %d: %w", a.pos, int(a.v.lba)+i, err)
+			}
+		}
+	case oFlush:
+		if ok {
+			for i := range x.halves {
+				x.halves[i].flushed(group[0].pos)
+			}
+		}
+	case oIdentify:
+		if n := binary.LittleEndian.Uint64(f[36+200:]); n != a.v.lba {
+			return fmt.Errorf("IDENTIFY tells %d sectors, not %d", n, a.v.lba)
+		}
+	}
+	return nil
+}
+
+// wrote books an acknowledged write.
+func (m *model) wrote(x *mexport, a *arrival, group []*arrival) error {
+	durable := true
+	for _, g := range group {
+		durable = durable && g.v.durable
+	}
+	for s := int(a.v.lba); s < int(a.v.lba)+a.v.count; s++ {
+		for k := range 2 {
+			r := &x.halves[2*s+k]
+			if !r.agree(group) {
+				continue
+			}
+			ack, err := r.acknowledge(group, durable, m.pos)
+			if err != nil {
+				return fmt.Errorf("sector %d: %w", s, err)
+			}
+			if ack.one == nil || k > 0 {
+				continue
+			}
+			for i := range r.acks {
+				o := r.acks[i].one
+				if o != nil && (overtook(o, ack.one) || overtook(ack.one, o)) {
+					return fmt.Errorf("sector %d: the writes at #%d and #%d were both carried out, although the later one has the earlier time stamp of another interface", s, o.pos, ack.one.pos)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// overtaken tells whether a write of another interface that is newer by its time stamp was acknowledged before a arrived.
+func (x *mexport) overtaken(a *arrival) bool {
+	for i := range a.v.count {
+		for _, k := range x.halves[2*(int(a.v.lba)+i)].acks {
+			if k.one != nil && overtook(k.one, a) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// overtook tells whether a was let through before b although b had been received before it, by another interface.
+func overtook(a, b *arrival) bool {
+	return a.pos < b.pos && a.p != b.p && b.at < a.at && a.epoch == b.epoch && a.gen == b.gen
+}
+
+// sawSector takes what a read has returned of a sector.
+func (x *mexport) sawSector(lo, hi, s int, b []byte) error {
+	v, ok := readSector(b)
+	if !ok {
+		return fmt.Errorf("it returned bytes that nobody wrote: % x...", b[:16])
+	}
+	for k := range v {
+		if err := x.halves[2*s+k].observe(lo, hi, v[k]); err != nil {
+			return fmt.Errorf("it returned %w", err)
+		}
+	}
+	if v[0] == v[1] {
+		return nil
+	}
+	x.w.saw("sector torn", 1)
+	for i := range x.halves[2*s].ents {
+		if e := &x.halves[2*s].ents[i]; !e.a.done && !e.out && x.failed(e.a) {
+			return nil // it may have failed, and its reply is on its way
+		}
+	}
+	whole := x.torn[s] < 0
+	for i := range x.halves[2*s].acks {
+		k := &x.halves[2*s].acks[i]
+		whole = whole || k.lo > x.torn[s] && k.hi < lo
+	}
+	if whole {
+		return fmt.Errorf("it returned the halves of two writes (%x, %x)", v[0], v[1])
+	}
+	return nil
+}
+
+// answered strikes a request out.
+func (m *model) answered(k openKey, a *arrival) {
+	a.done = true
+	is := func(o *arrival) bool { return o == a }
+	if m.open[k] = slices.DeleteFunc(m.open[k], is); len(m.open[k]) == 0 {
+		delete(m.open, k)
+	}
+	a.x.open = slices.DeleteFunc(a.x.open, is)
+}
+
+func (m *model) opens(k openKey) string {
+	s := ""
+	for _, a := range m.open[k] {
+		s += fmt.Sprintf(" #%d", a.pos)
+	}
+	if s == "" {
+		return " none"
+	}
+	return s
+}
+
+// find returns the open request that a deferred frame is, for the slow path.
+func (m *model) find(x *mexport, p *port, f []byte) *arrival {
+	h := readHeader(f)
+	for _, a := range m.open[openKey{x.n, h.src, h.tag}] {
+		if a.v.what == oCommit && a.p == p && a.h.cmd == h.cmd && !a.taken {
+			a.taken = true
+			return a
+		}
+	}
+	m.w.failf("the slow path got a frame of %s, tag %08x, that changes nothing", m.w.who(h.src), h.tag)
+	return nil
+}
+
+// committed takes the result of a change of state: reply is nil when there is none.
+func (m *model) committed(a *arrival, v verdict, saved bool, reply []byte) {
+	defer m.answered(openKey{a.x.n, a.h.src, a.h.tag}, a)
+	if reply == nil {
+		if v.what != oSilent {
+			m.w.failf("a change of state (#%d) was not answered", a.pos)
+		}
+		return
+	}
+	a.acct.answers++
+	h := readHeader(reply)
+	if !saved {
+		v = aoeError(3)
+	}
+	m.w.note(evReply, uint64(a.pos), uint64(h.err), uint64(len(reply)))
+	if m.w.verbose {
+		m.w.sayf("   reply to #%d: %s", a.pos, describeReply(a.x, reply, &h))
+	}
+	a.v = v
+	if !a.fits(reply, &h) {
+		m.w.failf("a change of state (#%d) was answered wrongly: % x", a.pos, reply[:40])
+	}
+}
+
+// silenced forgets what is still open of an export: its daemon has ended.
+func (m *model) silenced(x *mexport) {
+	for _, a := range x.open {
+		if a.v.what == oWrite {
+			for s := int(a.v.lba); s < int(a.v.lba)+a.v.count; s++ {
+				x.torn[s] = m.pos
+			}
+		}
+		k := openKey{x.n, a.h.src, a.h.tag}
+		delete(m.open, k)
+	}
+	x.open = nil
+}
+
+// idle strikes out what is still open of an export that the engine has nothing of any more: a counter says why it was not answered.
+// lane under 0: all lanes.
+func (x *mexport) idle(lane int) {
+	kept := x.open[:0]
+	for _, a := range x.open {
+		if a.v.what == oCommit || lane >= 0 && a.lane != lane {
+			kept = append(kept, a)
+			continue
+		}
+		a.done = true
+		k := openKey{x.n, a.h.src, a.h.tag}
+		m := a.p.w.model
+		if m.open[k] = slices.DeleteFunc(m.open[k], func(o *arrival) bool { return o == a }); len(m.open[k]) == 0 {
+			delete(m.open, k)
+		}
+	}
+	clear(x.open[len(kept):])
+	x.open = kept
+}
+
+// powerCut books that of each sector only what was durable is certain.
+func (m *model) powerCut(x *mexport) {
+	m.pos++
+	for s := range x.torn {
+		a, b := x.halves[2*s].powerCut(), x.halves[2*s+1].powerCut()
+		if a && b && x.halves[2*s].base[0] == x.halves[2*s+1].base[0] {
+			x.torn[s] = -1
+		} else {
+			x.torn[s] = m.pos
+		}
+	}
+}
+
+// onDisk holds what a disk has against what it may hold.
+func (m *model) onDisk(x *mexport, b []byte) error {
+	m.pos++
+	for s := range int(x.sectors) {
+		if err := x.sawSector(m.pos, m.pos, s, b[s*sectorSize:]); err != nil {
+			return fmt.Errorf("export %v, sector %d: the disk holds something else: %w", x.addr, s, err)
+		}
+	}
+	return nil
+}
+
+func describe(x *mexport, f []byte, v verdict) string {
+	what := fmt.Sprintf("command %d", f[19])
+	switch v.what {
+	case oRead, oWrite:
+		what = fmt.Sprintf("%s sectors %d to %d", ifText(v.what == oRead, "read", "write"), v.lba, int(v.lba)+v.count-1)
+		if v.what == oWrite {
+			s, _ := readSector(f[36:])
+			what += fmt.Sprintf(" value %x", s[0]) + ifText(v.durable, "", " (write cache)")
+		}
+	case oFlush:
+		what = ifText(v.cache < 0, "write cache off", "flush")
+	case oIdentify:
+		what = "identify"
+	case oDiscard:
+		what = "discard"
+	case oConfig, oCommit, oMask, oReserve:
+		what = []string{"", "config", "mask", "reserve"}[f[19]&3]
+	case oSilent:
+		what += ", silence"
+	case oAoE:
+		what += fmt.Sprintf(", AoE error %d", v.code)
+	case oATA:
+		what = fmt.Sprintf("ATA %02x, error %02x", f[27], v.code)
+	}
+	return fmt.Sprintf("e%d.%d %s", x.addr.Major, x.addr.Minor, what)
+}
+
+func describeReply(x *mexport, f []byte, h *header) string {
+	switch {
+	case h.flags == 0x1c:
+		return fmt.Sprintf("AoE error %d", h.err)
+	case h.cmd != 0:
+		return "done"
+	case f[27] != 0x40:
+		return fmt.Sprintf("ATA status %02x error %02x", f[27], f[25])
+	case len(f) > 60 && len(f) != 548 || len(f) == 548:
+		s := ""
+		for at := 36; at+sectorSize <= len(f); at += sectorSize {
+			v, _ := readSector(f[at:])
+			s += fmt.Sprintf(" %x", v[0])
+		}
+		return "values" + s
+	}
+	return "done"
+}
+
+// dropped strikes out a change of state that the daemon could not take.
+func (m *model) dropped(a *arrival) {
+	m.answered(openKey{a.x.n, a.h.src, a.h.tag}, a)
+}
