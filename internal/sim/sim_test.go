@@ -75,7 +75,7 @@ func TestSeeds(t *testing.T) {
 	t.Logf("%d seeds in %v: %d events, %d requests, %d replies, %d kills, %d power cuts", ran, time.Since(start).Round(time.Millisecond), all.Events,
 		all.Requests, all.Replies, all.Kills, all.PowerCuts)
 	evidence(t, "seeds", map[string]any{"seeds": ran, "first": *flagFrom, "seconds": int(time.Since(start).Seconds()), "counts": all})
-	if ran < 300 {
+	if ran < 2000 {
 		return
 	}
 	// A simulator in which nothing happens finds nothing.
