@@ -28,6 +28,11 @@ func programs() []program {
 		{"ggaoed", "runs the daemon with a ggaoed.conf", runGgaoed},
 		{"ggaoectl", "controls it", runGgaoectl},
 		{"qaoed", "runs the daemon with a qaoed.conf", runQaoed},
+		{"aoe-discover", "has the kernel's aoe driver search; without one, searches itself", runAoeDiscover},
+		{"aoe-stat", "lists the disks of the kernel's aoe driver; without one, what it finds itself", runAoeStat},
+		{"aoeping", "asks a target for what it is, and sends SMART commands", runAoeping},
+		{"aoecfg", "reads and sets config strings", runAoecfg},
+		{"aoe-sancheck", "tries the paths to all targets", runAoeSancheck},
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-const linksLong = `Make links to this program in DIR, under the names of the commands of other AoE targets: called by such a name, goaoe takes that
+const linksLong = `Make links to this program in DIR, under the names of the commands of other AoE targets and of aoetools: called by such a name, goaoe takes that
 program's arguments and prints what scripts around it look for. So scripts and units go on working.
 
 A file that is there and is no such link stays as it is, unless --force is given. --remove takes the links away again, and
@@ -24,7 +24,7 @@ func newLinksCmd(env *Env) *cobra.Command {
 	var force, remove bool
 	cmd := &cobra.Command{
 		Use:   "install-links [DIR]",
-		Short: "Take the place of vblade, kvblade, ggaoed and qaoed",
+		Short: "Take the place of vblade, kvblade, ggaoed, qaoed and aoetools",
 		Long:  linksLong,
 		Example: `  goaoe install-links /usr/local/sbin
   goaoe install-links --only kvadd,kvdel,kvstat /usr/local/sbin
