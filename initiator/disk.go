@@ -37,6 +37,7 @@ type Disk struct {
 	opened     bool // Open has succeeded
 	ports      []*port
 	fds        []unix.PollFd // of wake and the ports; the receiver's
+	polled     []unix.PollFd // those and what the receiver waits for besides
 	frames     [64]link.Frame
 	paths      []*path
 	pathIDs    uint64

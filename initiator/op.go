@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"goaoe/aoe"
+	"goaoe/internal/sys"
 )
 
 // kind is what an op does.
@@ -17,6 +18,7 @@ const (
 // waiter is somebody who waits until something is done, and receives for all meanwhile if nobody else does.
 type waiter struct {
 	wake       chan struct{} // holds one word: done, or it is your turn to receive
+	event      *sys.EventFD  // of who polls descriptors of its own (WaitFor), raised with the word while it is parked
 	parked     bool
 	next, prev *waiter
 }
@@ -26,6 +28,9 @@ func (w *waiter) tell() {
 	select {
 	case w.wake <- struct{}{}:
 	default:
+	}
+	if w.event != nil && w.parked {
+		w.event.Signal()
 	}
 }
 

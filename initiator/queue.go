@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"goaoe/internal/sys"
 )
 
@@ -61,6 +63,7 @@ type Queue struct {
 	outstanding int      // submitted, not given back
 	first, last *Request // done, not given back
 	closed      bool
+	fds         []unix.PollFd // of park
 }
 
 // NewQueue returns a queue for at most depth requests at a time (1 when depth is less). How many of them are on the wire is the matter of the
@@ -168,6 +171,15 @@ func (q *Queue) Wait(ctx context.Context, done []*Request) (int, error) {
 			return 0, err
 		}
 	}
+	n := q.take(done)
+	if n == 0 && q.closed {
+		return 0, fmt.Errorf("%v: %w", d.addr, ErrClosed)
+	}
+	return n, nil
+}
+
+// take moves finished requests to done.
+func (q *Queue) take(done []*Request) int {
 	n := 0
 	for ; n < len(done) && q.first != nil; n++ {
 		r := q.first
@@ -179,10 +191,7 @@ func (q *Queue) Wait(ctx context.Context, done []*Request) (int, error) {
 		q.last = nil
 	}
 	q.outstanding -= n
-	if n == 0 && q.closed {
-		return 0, fmt.Errorf("%v: %w", d.addr, ErrClosed)
-	}
-	return n, nil
+	return n
 }
 
 // Close ends the use of the queue, not of the disk. Requests that are outstanding are given up: they are the caller's again, with ErrClosed; what
@@ -214,5 +223,10 @@ func (q *Queue) Close() error {
 		}
 	}
 	q.w.tell()
+	if q.w.event != nil && !q.w.parked { // a waiter that is parked may poll it
+		e := q.w.event
+		q.w.event = nil
+		return e.Close()
+	}
 	return nil
 }

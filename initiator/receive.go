@@ -46,7 +46,7 @@ func (d *Disk) await(ctx context.Context, w *waiter, what awaited) error {
 			if end != nil {
 				limit = sys.Nanotime() + ctxStep
 			}
-			d.turn(limit)
+			d.turn(limit, nil)
 			continue
 		}
 		d.flush()
@@ -73,14 +73,14 @@ func (d *Disk) promote() {
 		return
 	}
 	if w := d.parked.first; w != nil {
-		d.parked.remove(w)
 		w.tell()
+		d.parked.remove(w)
 	}
 }
 
-// turn is one turn of the receiver: it sends, waits for frames, timers or limit, and does what there is to do. d.mu is held when it is called
-// and when it returns, and not while it waits.
-func (d *Disk) turn(limit int64) {
+// turn is one turn of the receiver: it sends, waits for frames, timers, limit or one of fds, and does what there is to do. It tells whether one of
+// fds is ready; their Revents are set. d.mu is held when it is called and when it returns, and not while it waits.
+func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 	d.receiving = true
 	d.flush()
 	until := min(limit, d.timer)
@@ -91,13 +91,13 @@ func (d *Disk) turn(limit int64) {
 	}
 	d.wakeAt = until
 	d.mu.Unlock()
-	d.sleep(until)
+	ready = d.sleep(until, fds)
 	d.mu.Lock()
 	d.wakeAt = 0
 	d.receiving = false
 	d.turns++
 	if d.closed {
-		return
+		return ready
 	}
 	now := sys.Nanotime()
 	d.drain(now)
@@ -107,15 +107,16 @@ func (d *Disk) turn(limit int64) {
 	}
 	d.pump(now)
 	d.flush()
+	return ready
 }
 
-// sleep waits until a frame is there or the time has come.
-func (d *Disk) sleep(until int64) {
+// sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready.
+func (d *Disk) sleep(until int64, fds []unix.PollFd) (ready bool) {
 	start := sys.Nanotime()
 	for {
 		for _, p := range d.ports {
 			if p.link.Pending() {
-				return
+				return len(fds) > 0 && look(fds)
 			}
 		}
 		if d.spin == 0 || sys.Nanotime()-start > d.spin {
@@ -126,18 +127,28 @@ func (d *Disk) sleep(until int64) {
 	if until < never {
 		wait = max(until-sys.Nanotime(), 0)
 	}
-	if _, err := sys.Poll(d.fds, wait); err != nil {
-		time.Sleep(time.Millisecond) // no memory; it is tried again
-		return
+	polled := d.fds
+	if len(fds) > 0 {
+		d.polled = append(append(d.polled[:0], d.fds...), fds...)
+		polled = d.polled
 	}
-	if d.fds[0].Revents != 0 {
+	if _, err := sys.Poll(polled, wait); err != nil {
+		time.Sleep(time.Millisecond) // no memory; it is tried again
+		return false
+	}
+	for i := range fds {
+		fds[i].Revents = polled[len(d.fds)+i].Revents
+		ready = ready || fds[i].Revents != 0
+	}
+	if polled[0].Revents != 0 {
 		d.wake.Drain()
 	}
 	for i, p := range d.ports {
-		if d.fds[i+1].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
+		if polled[i+1].Revents&(unix.POLLERR|unix.POLLHUP|unix.POLLNVAL) != 0 {
 			d.trouble(p)
 		}
 	}
+	return ready
 }
 
 // trouble looks at a link that reported an error. An interface that is down comes back by itself; until then it must not be polled in circles.
@@ -334,7 +345,7 @@ func (d *Disk) background() {
 		}
 		// Nobody received during a whole tick.
 		before := d.lastDone
-		d.turn(never)
+		d.turn(never, nil)
 		turns = d.turns
 		if d.parked.first != nil || d.lastDone != before { // somebody is at work: the role is theirs
 			turns--
