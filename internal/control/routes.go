@@ -61,6 +61,11 @@ func (h *handler) changes(c *request, q *ChangeRequest) (*ChangeReply, error) {
 	if err := checkWait(q.WaitMS); err != nil {
 		return nil, err
 	}
+	for i := range q.Changes {
+		if op := q.Changes[i].Op; op != OpAdd && op != OpSet && op != OpRemove {
+			return nil, Errorf(CodeUsage, "changes: the op %.40q of number %d is none", op, i+1).WithHint("it is add, set or remove; nothing was changed")
+		}
+	}
 	return h.b.Change(c.Context(), q)
 }
 
