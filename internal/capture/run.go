@@ -83,7 +83,7 @@ func Run(ctx context.Context, sources []*Source, each func(*Frame) error, down f
 func drain(ctx context.Context, sources []*Source, each func(*Frame) error, limit int) error {
 	for n := 0; n != limit; n++ {
 		if n%1024 == 1023 && limit < 0 && ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is how Run ends
 		}
 		var first *Source
 		var oldest int64

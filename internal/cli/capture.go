@@ -96,7 +96,7 @@ func (c *capture) check(args []string) error {
 			c.macs = append(c.macs, mac)
 			continue
 		}
-		addr, err := parsePattern(a)
+		addr, err := parseWild(a)
 		if err != nil {
 			return Usagef("%q is neither the address of a target, e.g. 0.1 or 0.*, nor of a host, e.g. 02:00:00:00:00:01", a)
 		}
@@ -121,31 +121,6 @@ func (c *capture) check(args []string) error {
 		return Usagef("--json and -w exclude each other").WithHint("run it twice")
 	}
 	return nil
-}
-
-// parsePattern reads an address whose halves may be *.
-func parsePattern(s string) (aoe.Addr, error) {
-	shelf, slot, ok := strings.Cut(strings.TrimPrefix(s, "e"), ".")
-	if !ok || shelf != "*" && slot != "*" {
-		return aoe.ParseAddr(s)
-	}
-	exact := shelf
-	if exact == "*" {
-		exact = "0"
-	}
-	if slot == "*" {
-		exact += ".0"
-	} else {
-		exact += "." + slot
-	}
-	a, err := aoe.ParseAddr(exact)
-	if shelf == "*" {
-		a.Major = aoe.WildMajor
-	}
-	if slot == "*" {
-		a.Minor = aoe.WildMinor
-	}
-	return a, err
 }
 
 // filter is what the kernel can know. Of ATA commands it cannot: a reply does not say what it answers.

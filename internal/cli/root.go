@@ -48,6 +48,7 @@ func commands() []func(*Env) *cobra.Command {
 		newCompletionCmd,
 		newConfigCmd,
 		newConvertCmd,
+		newCopyCmd,
 		newDetachCmd,
 		newDiffCmd,
 		newDiscoverCmd,
@@ -64,6 +65,7 @@ func commands() []func(*Env) *cobra.Command {
 		newMetricsCmd,
 		newMonitorCmd,
 		newPingCmd,
+		newReadCmd,
 		newReloadCmd,
 		newReserveCmd,
 		newRmCmd,
@@ -77,6 +79,7 @@ func commands() []func(*Env) *cobra.Command {
 		newTopCmd,
 		newTraceCmd,
 		newVersionCmd,
+		newWriteCmd,
 	}
 }
 

@@ -29,7 +29,7 @@ func newRunning(x *export, version, machine string) (*running, error) {
 	tc := target.ExportConfig{
 		Addr: x.addr, Sectors: r.sectors,
 		Serial: c.Serial, Model: c.Model, Firmware: c.Firmware, FirmwareVersion: firmwareVersion, BufferCount: uint16(min(c.BufferCount, 65535)),
-		ReadOnly: c.ReadOnly, WriteCacheAllowed: c.WriteCache, Discard: c.Discard && i.CanDiscard, Smart: c.Smart,
+		ReadOnly: c.ReadOnly, WriteCacheAllowed: c.WriteCache, Discard: c.Discard && i.CanDiscard, DiscardZeroes: i.DiscardZeroes, Smart: c.Smart,
 		AnyVersion: c.AcceptAnyVersion, Broadcast: c.Broadcast,
 		PhysicalSize: i.Physical, AlignOffset: i.AlignOff, Rotational: i.Rotational,
 		Access: accessOf(c),

@@ -39,6 +39,7 @@ func (s *Store) facts() error {
 		i.Rotational = sysBool(blockDir(st.Dev), "queue/rotational")
 		if !s.opts.ReadOnly {
 			i.CanDiscard = probeHole(s.fd, st.Size)
+			i.DiscardZeroes = i.CanDiscard // fallocate(2): parts of blocks are zeroed, whole ones become a hole
 		}
 		i.Start = s.opts.Offset
 	}

@@ -48,7 +48,7 @@ func Open(o Options) (*Store, error) {
 		return nil, fmt.Errorf("memory store of %d bytes: %w", o.Size, err)
 	}
 	s := &Store{data: data, ctl: o.Control, view: !o.NoView && o.Control == nil}
-	s.info = store.Info{Physical: o.Physical, MemAlign: 1, ReadOnly: o.ReadOnly, CanDiscard: true, ID: o.ID}
+	s.info = store.Info{Physical: o.Physical, MemAlign: 1, ReadOnly: o.ReadOnly, CanDiscard: true, DiscardZeroes: true, ID: o.ID}
 	if s.info.Physical == 0 {
 		s.info.Physical = store.SectorSize
 	}
