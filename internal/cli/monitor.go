@@ -1,9 +1,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -171,6 +174,12 @@ func (m *monitor) print(p *figures.Period) error {
 	if m.stamp {
 		if _, err := fmt.Fprintln(m.env.Stdout, p.At.Local().Format("2006-01-02 15:04:05")); err != nil {
 			return err
+		}
+	}
+	if m.env.Program != "" { // ggaoectl shows names
+		p.Exports = slices.Clone(p.Exports) // the next report begins where these are
+		for i := range p.Exports {
+			p.Exports[i].Address = cmp.Or(p.Exports[i].Name, strings.TrimPrefix(p.Exports[i].Address, "e"))
 		}
 	}
 	columns, height, ok := terminal(m.env.Stdout)

@@ -375,12 +375,13 @@ func TestGgaoed(t *testing.T) {
 	if e := r.exports()["e0.1"]; e.ConfigString != "" || len(e.Reserve) > 0 {
 		t.Errorf("after clear: %+v", e)
 	}
-	log, end := r.foreground(ggaoectl, "monitor", "1", "vd1")
-	report := regexp.MustCompile(`(?m)^dev +rrqm/s +rkB/s +wrqm/s +wkB/s oth avgqsz qs qf ae pe +svctm(.*\n)+(vd1|e0\.1) +0\.0 +0\.00 +0\.0 +0\.00 +0 +0\.00 +0(.*\n)+(vd1|e0\.1) +`)
-	for end := time.Now().Add(20 * time.Second); !report.MatchString(log.String()); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("ggaoectl monitor printed\n%s", log)
-		}
+	r.look("e0.1")
+	log, end := r.foreground(ggaoectl, "monitor", "1")
+	head := regexp.MustCompile(`(?m)^dev +rrqm/s +rkB/s +wrqm/s +wkB/s oth avgqsz qs qf ae pe +svctm`)
+	line := regexp.MustCompile(`(?m)^vd1 .*\n`)
+	r.until("monitor reports twice", func() bool { return len(line.FindAllString(log.String(), -1)) >= 2 })
+	if lines := line.FindAllString(log.String(), -1); !head.MatchString(log.String()) || !regexp.MustCompile(`^vd1 +0\.0 +0\.00 +0\.0 +0\.00 +0 +0\.00 +0 `).MatchString(lines[1]) {
+		t.Errorf("ggaoectl monitor printed\n%s", log)
 	}
 	end()
 
