@@ -38,7 +38,7 @@ var layers = []layer{
 	{"internal/link/...", []string{"aoe", "internal/link", "internal/stats", "internal/sys"}, "a transport knows its interface only"},
 	{"internal/store/...", []string{"internal/store", "internal/stats", "internal/sys"}, "a storage kind knows its interface only"},
 	{"internal/engine", []string{"aoe", "internal/target", "internal/link", "internal/store", "internal/stats", "internal/sys"}, "the hot path knows interfaces, not implementations, configuration or logs"},
-	{"internal/sim", []string{"aoe", "internal/engine", "internal/target", "internal/link", "internal/store", "internal/stats"}, "the simulator runs the real engine with a network and disks of its own"},
+	{"internal/sim", []string{"aoe", "internal/engine", "internal/target", "internal/link", "internal/store", "internal/store/file", "internal/stats"}, "the simulator runs the real engine with a network and disks of its own"},
 	{"internal/config/...", []string{"aoe", "ata", "internal/config", "internal/config/..."}, "configuration is data"},
 	{"internal/logging", []string{"internal/config"}, "where lines go is configuration; what they say is the daemon's business"},
 	{"internal/control/...", []string{"aoe", "internal/stats", "internal/control", "internal/control/..."}, "the API knows the daemon by the Backend interface only"},

@@ -28,7 +28,7 @@ type broken struct {
 }
 
 var variants = []broken{
-	{"order", "overlapping requests run together", 100},
+	{"order", "overlapping requests run together", 200},
 	{"order-read", "a read does not wait for the write before it", 200},
 	{"order-write", "a write does not wait for the read before it", 400},
 	{"order-retire", "the end of one request lets all that wait run", 400},
@@ -47,10 +47,10 @@ var variants = []broken{
 	{"payload", "the count is not checked against the length of the frame", 400},
 	{"reply-size", "a read may ask for more than the interface can carry", 400},
 	{"early-free", "a slot is free before its reply was sent: replies carry other data", 3000},
-	{"view-order", "a read out of memory is not in the order until it was sent", 1000},
+	{"view-order", "a read out of memory is not in the order until it was sent", 2000},
 	{"read-error", "a read that failed is answered as if it had not", 400},
 	{"write-error", "a write that failed in the middle is answered as done", 3000},
-	{"lost-completion", "of two operations that end together one is forgotten", 100},
+	{"lost-completion", "of two operations that end together one is forgotten", 400},
 	{"lost-ready", "a request that waited for a place on the storage is forgotten", 400},
 	{"slot-leak", "a reply that could not be sent keeps its slot", 1000},
 	{"slot-leak-stale", "a request that waited for too long keeps its slot", 3000},
@@ -63,7 +63,7 @@ var variants = []broken{
 	{"mac", "replies to a repetition go to where the first came from", 3000},
 	{"padding", "replies are not padded", 100},
 	{"read-only", "read-only is ignored", 1000},
-	{"read-only-trim", "a read-only export can be trimmed", 3000},
+	{"read-only-trim", "a read-only export can be trimmed", 8000},
 	{"reserve", "reservations are ignored", 1000},
 	{"mask", "the MAC mask list is ignored", 1000},
 	{"access", "access lists are ignored", 1000},
@@ -75,6 +75,15 @@ var variants = []broken{
 	{"discard-range", "a discard takes one sector too many", 3000},
 	{"discard-order", "a discard does not wait for what came before it", 3000},
 	{"drain", "an export is removed while requests are on its storage", 1000},
+	{"sync-none", "the file store does not sync durable writes", 400},
+	{"sync-early", "a sync counts for writes that ended after it had begun", 400},
+	{"sync-error", "a sync that failed counts as done", 3000},
+	{"sync-once", "a flush after one that failed succeeds", 3000},
+	{"sync-each", "writes that are synced one by one are not", 1000},
+	{"flush-early", "the file store answers a flush at once", 3000},
+	{"short-transfer", "a transfer that ended early counts as whole", 400},
+	{"short-place", "the rest of a transfer that ended early goes to its beginning", 400},
+	{"interrupted", "a transfer that was interrupted counts as failed", 400},
 	{"silent-drop", "a request that finds no slot is dropped without being counted", 1000},
 }
 
@@ -187,6 +196,23 @@ var edits = []edit{
 	{"internal/engine/io.go", "		start, end, write = 0, math.MaxUint64, true\n", "		start, end, write = 0, math.MaxUint64, true\n		if stats.Broken(\"discard-order\") {\n			start, end = 0, 0\n		}\n"},
 	{"internal/engine/manage.go", "	if !x.closing || x.held > 0 {\n", "	if !x.closing || x.held > 0 && !stats.Broken(\"drain\") {\n"},
 	{"internal/engine/manage.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
+	{"internal/store/file/channel.go", "		if op.Errno == 0 {\n			c.wait(op)\n", "		if op.Errno == 0 && !stats.Broken(\"sync-none\") {\n			c.wait(op)\n"},
+	{"internal/store/file/channel.go", "	c.syncing = false\n	if e != 0 {\n", `	c.syncing = false
+	if stats.Broken("sync-early") {
+		c.covered.append(&c.waiting)
+		c.nWaiting, c.nFlush = 0, 0
+	}
+	if stats.Broken("sync-error") {
+		e = 0
+	}
+	if e != 0 && !stats.Broken("sync-once") {
+`},
+	{"internal/store/file/stepped.go", "op.Durable && c.s.each, done", "op.Durable && c.s.each && !stats.Broken(\"sync-each\"), done"},
+	{"internal/store/file/stepped.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
+	{"internal/store/file/channel.go", "		if c.s.opts.ReadOnly {\n", "		if c.s.opts.ReadOnly || stats.Broken(\"flush-early\") {\n"},
+	{"internal/store/file/channel.go", "		if op.X.N < len(op.Buf) {\n", "		if op.X.N < len(op.Buf) && !stats.Broken(\"short-transfer\") {\n"},
+	{"internal/store/file/channel.go", "	off = s.opts.Offset + op.Off + int64(op.X.N)\n", "	off = s.opts.Offset + op.Off + int64(op.X.N)\n	if stats.Broken(\"short-place\") {\n		off = s.opts.Offset + op.Off\n	}\n"},
+	{"internal/store/file/channel.go", "	case res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN):\n", "	case (res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN)) && !stats.Broken(\"interrupted\"):\n"},
 	{"internal/engine/io.go", "		l.drop(p, x, stats.DropFull)\n", "		if !stats.Broken(\"silent-drop\") {\n			l.drop(p, x, stats.DropFull)\n		}\n"},
 }
 

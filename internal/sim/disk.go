@@ -2,11 +2,13 @@ package sim
 
 import (
 	"bytes"
+	"fmt"
 	"math/rand/v2"
 
 	"golang.org/x/sys/unix"
 
 	"goaoe/internal/store"
+	"goaoe/internal/store/file"
 )
 
 // guardSectors lie behind the end of each export. Nothing may ever change them.
@@ -24,7 +26,8 @@ type disk struct {
 	live, safe     []byte
 	liveAt, safeAt []int // by sector: number of the change that made it what it is
 	changes        int
-	doing          []*dop // in flight, in the order of submission
+	file           *file.Stepped // the file store on top of this disk, when there is one
+	doing          []*dop        // in flight, in the order of submission
 	hung           bool
 	failing        bool // from now on operations fail at times
 	failed         bool // some did, ever
@@ -32,18 +35,19 @@ type disk struct {
 	epoch          int // counts the ends of processes: what is in flight then never touches its buffer again
 }
 
-// dop is an operation in flight.
+// dop is an operation in flight: one of the engine's (a store.Op), or one that the file store has made of it.
 type dop struct {
-	op      *store.Op
-	x       *executor
 	kind    store.Kind
 	durable bool
 	off     int64
-	data    []byte // Write: what is still to take effect, once it was taken out of op.Buf
-	due     int64
 	n       int
+	buf     []byte
+	data    []byte // Write: what is still to take effect, once it was taken out of buf
+	due     int64
 	was     []byte // Flush: live and liveAt when it was submitted: that much becomes durable, and no more
 	wasAt   []int
+	plain   bool // of the file store: it may end early, and be interrupted
+	done    func(moved int, e unix.Errno)
 }
 
 func newDisk(w *world, n int, sectors int, p diskPlan) *disk {
@@ -69,6 +73,9 @@ func (d *disk) grow(sectors int) {
 		}
 		d.liveAt, d.safeAt = append(d.liveAt, 0), append(d.safeAt, 0)
 		d.end += sectorSize
+	}
+	if d.file != nil {
+		d.file.Resize(d.end)
 	}
 }
 
@@ -167,7 +174,16 @@ func (x *executor) Flush() {
 	q := x.queued
 	x.queued = nil
 	for _, s := range q {
-		s.d.begin(x, s.op)
+		o := &dop{kind: s.op.Kind, durable: s.op.Durable, off: s.op.Off, buf: s.op.Buf, n: len(s.op.Buf)}
+		if o.kind == store.Discard {
+			o.n = int(s.op.Len)
+		}
+		o.done = func(moved int, e unix.Errno) {
+			s.op.Done, s.op.Errno = moved, e
+			x.fin = append(x.fin, s.op)
+			x.w.site.wake(x.lane, 0)
+		}
+		s.d.begin(o)
 	}
 }
 
@@ -187,37 +203,60 @@ func (x *executor) Reap(done []*store.Op) int {
 	return n
 }
 
-func (x *executor) finish(op *store.Op) {
-	x.fin = append(x.fin, op)
-	x.w.site.wake(x.lane, 0)
+// fileDisk is a disk as the file store sees it: file.Device.
+type fileDisk struct{ *disk }
+
+// Transfer implements file.Device.
+func (d fileDisk) Transfer(write bool, off int64, buf []byte, sync bool, done func(int32)) {
+	kind := store.Read
+	if write {
+		kind = store.Write
+	}
+	d.plainly(&dop{kind: kind, durable: sync, off: off, buf: buf, n: len(buf)}, done)
 }
 
-func (d *disk) begin(x *executor, op *store.Op) {
+// Punch implements file.Device.
+func (d fileDisk) Punch(off, n int64, done func(int32)) {
+	d.plainly(&dop{kind: store.Discard, off: off, n: int(n)}, done)
+}
+
+// Datasync implements file.Device.
+func (d fileDisk) Datasync(done func(int32)) { d.plainly(&dop{kind: store.Flush}, done) }
+
+func (d fileDisk) plainly(o *dop, done func(int32)) {
+	lane := d.w.site.stepping
+	d.w.model.settle(lane)
+	o.plain = true
+	o.done = func(moved int, e unix.Errno) {
+		if e != 0 {
+			moved = -int(e)
+		}
+		done(int32(moved))
+		d.w.site.wake(lane, 0)
+	}
+	d.begin(o)
+}
+
+// begin takes an operation in.
+func (d *disk) begin(o *dop) {
 	w := d.w
-	o := &dop{op: op, x: x, kind: op.Kind, durable: op.Durable, off: op.Off}
-	switch op.Kind {
-	case store.Read, store.Write:
-		o.n = len(op.Buf)
-	case store.Discard:
-		o.n = int(op.Len)
-	}
-	w.note(evSubmit, uint64(d.n)<<8|uint64(op.Kind), uint64(op.Off), uint64(o.n))
+	w.note(evSubmit, uint64(d.n)<<8|uint64(o.kind), uint64(o.off), uint64(o.n))
 	if w.verbose {
-		w.sayf("disk %d: %s begins at sector %d, %d sectors%s", d.n, kindName(op.Kind), op.Off/sectorSize, o.n/sectorSize, ifText(op.Durable, ", durable", ""))
+		w.sayf("disk %d: %s begins at sector %d, %d sectors%s", d.n, kindName(o.kind), o.off/sectorSize, o.n/sectorSize, ifText(o.durable, ", durable", ""))
 	}
-	if op.Off < 0 || op.Off+int64(o.n) > d.end || o.n%sectorSize != 0 {
-		w.failf("disk %d: %s of %d bytes at %d, outside of the export of %d", d.n, kindName(op.Kind), o.n, op.Off, d.end)
+	if o.off < 0 || o.off+int64(o.n) > d.end || !o.plain && o.n%sectorSize != 0 {
+		w.failf("disk %d: %s of %d bytes at %d, outside of the export of %d", d.n, kindName(o.kind), o.n, o.off, d.end)
 		return
 	}
-	if op.Kind == store.Flush {
+	if o.kind == store.Flush {
 		o.was, o.wasAt = append([]byte(nil), d.live[:d.end]...), append([]int(nil), d.liveAt...)
 	}
 	d.doing = append(d.doing, o)
-	if n := w.site.exps[d.n].most; len(d.doing) > n {
+	if n := w.site.exps[d.n].most; len(d.doing) > n && !o.plain || len(d.doing) > n+1 { // a file has one sync besides
 		w.failf("disk %d: %d operations at once, with a queue length of %d", d.n, len(d.doing), n)
 	}
 	took := d.latency()
-	if op.Kind == store.Write && d.rng.IntN(2) == 0 { // the data is seen before the operation ends
+	if o.kind == store.Write && !o.plain && d.rng.IntN(2) == 0 { // the data is seen before the operation ends
 		epoch := d.epoch
 		w.after(d.rng.Int64N(took+1), func() {
 			if d.epoch == epoch && o.data == nil {
@@ -230,7 +269,7 @@ func (d *disk) begin(x *executor, op *store.Op) {
 	d.plan1(o)
 }
 
-func (o *dop) take() { o.data = append([]byte(nil), o.op.Buf...) }
+func (o *dop) take() { o.data = append([]byte(nil), o.buf...) }
 
 // plan1 completes o when it is due, or once the disk does not hang any more.
 func (d *disk) plan1(o *dop) {
@@ -289,47 +328,65 @@ func (d *disk) complete(o *dop) {
 			break
 		}
 	}
-	op := o.op
 	fails := d.failing && d.rng.IntN(4) == 0 || d.failing && o.kind == store.Flush && d.rng.IntN(2) == 0
 	if fails {
 		d.failed = true
 	}
+	moved, e := o.n, unix.Errno(0)
+	most := o.n // of what it moves
+	if o.plain && o.n > 0 && !d.w.healed {
+		switch d.rng.IntN(12) {
+		case 0: // it ends early, maybe in the middle of a sector
+			most = (1 + d.rng.IntN(o.n/halfSize)) * halfSize
+			d.w.saw("short transfer", 1)
+		case 1:
+			if o.kind == store.Read || o.kind == store.Write {
+				most, e = 0, []unix.Errno{unix.EINTR, unix.EAGAIN}[d.rng.IntN(2)]
+				fails = false
+			}
+		}
+	}
 	switch o.kind {
 	case store.Read:
 		if fails {
-			op.Errno = unix.EIO
-			if op.Done = d.rng.IntN(o.n/sectorSize) * sectorSize; op.Done > 0 { // a short transfer
-				copy(op.Buf[:op.Done], d.live[o.off:])
+			e = unix.EIO
+			if moved = d.rng.IntN(o.n/sectorSize+1) * sectorSize % o.n; moved > 0 { // a short transfer
+				copy(o.buf[:moved], d.live[o.off:])
 			}
 			break
 		}
-		op.Done = copy(op.Buf, d.live[o.off:])
+		moved = copy(o.buf[:most], d.live[o.off:])
 	case store.Write:
 		if o.data == nil {
 			o.take()
 		}
 		if fails {
-			op.Errno = writeErrors[d.rng.IntN(len(writeErrors))]
-			op.Done = d.rng.IntN(o.n/sectorSize) * sectorSize
-			n := op.Done
-			if d.rng.IntN(3) == 0 {
+			e = writeErrors[d.rng.IntN(len(writeErrors))]
+			moved = d.rng.IntN(o.n/sectorSize+1) * sectorSize % o.n
+			n := moved
+			if d.rng.IntN(3) == 0 && !o.plain {
 				n += halfSize // torn in the middle of a sector
 			}
 			d.apply(o, n, d.rng.IntN(2) == 0)
 			break
 		}
-		op.Done = o.n
-		d.apply(o, o.n, o.durable)
+		moved = most
+		d.apply(o, moved, o.durable)
 	case store.Flush:
+		if fails && o.plain {
+			e = unix.EIO
+			d.forget(o)
+			break
+		}
 		if fails {
 			d.syncErr = unix.EIO
 		}
-		if op.Errno = d.syncErr; op.Errno == 0 {
+		if e = d.syncErr; e == 0 {
 			d.sync(o)
 		}
 	case store.Discard:
-		if fails {
-			op.Errno = unix.EIO
+		if moved = 0; fails {
+			e = unix.EIO
 			break
 		}
 		if d.rng.IntN(2) == 0 {
@@ -337,11 +394,25 @@ func (d *disk) complete(o *dop) {
 			d.apply(o, o.n, false)
 		}
 	}
-	d.w.note(evComplete, uint64(d.n)<<8|uint64(o.kind), uint64(o.off), uint64(op.Errno))
+	d.w.note(evComplete, uint64(d.n)<<8|uint64(o.kind), uint64(o.off), uint64(e)<<32|uint64(moved))
 	if d.w.verbose {
-		d.w.sayf("disk %d: %s at sector %d ends%s", d.n, kindName(o.kind), o.off/sectorSize, ifText(op.Errno != 0, ": "+op.Errno.Error(), ""))
+		d.w.sayf("disk %d: %s at sector %d ends%s%s", d.n, kindName(o.kind), o.off/sectorSize, ifText(e != 0, ": "+e.Error(), ""),
+			ifText(e == 0 && moved != o.n && o.kind != store.Discard, fmt.Sprintf(" after %d bytes", moved), ""))
 	}
-	o.x.finish(op)
+	o.done(moved, e)
+}
+
+// forget is what the kernel does when a sync fails: it tells so once, and some of what it could not write counts as clean from then on.
+func (d *disk) forget(o *dop) {
+	x := d.w.model.exports[d.n]
+	for i := range x.halves {
+		x.halves[i].doom()
+	}
+	for s, n := range o.wasAt {
+		if n > d.safeAt[s] && n == d.liveAt[s] && d.rng.IntN(2) == 0 {
+			d.liveAt[s] = d.safeAt[s]
+		}
+	}
 }
 
 // sync makes durable what was in the cache when the flush began.
@@ -359,12 +430,21 @@ func (d *disk) syncAll() bool {
 	if d.syncErr != 0 {
 		return false
 	}
-	copy(d.safe, d.live)
-	copy(d.safeAt, d.liveAt)
+	d.sync(&dop{was: d.live, wasAt: d.liveAt})
 	return true
 }
 
-// processEnds is the end of the daemon: of what is in flight some reaches the cache, sector by sector.
+// open gives the store that a daemon opens.
+func (d *disk) open() store.Store {
+	d.syncErr = 0
+	if !d.plan.File {
+		return d
+	}
+	d.file = file.NewStepped(d.end, d.plan.Each, fileDisk{d})
+	return d.file
+}
+
+// processEnds is the end of the daemon: some of what is in flight reaches the cache.
 func (d *disk) processEnds() {
 	d.epoch++
 	for _, o := range d.doing {
@@ -374,9 +454,9 @@ func (d *disk) processEnds() {
 		if o.data == nil {
 			o.take()
 		}
-		for at := 0; at < o.n; at += sectorSize {
+		for at := 0; at < o.n; at += halfSize {
 			if d.rng.IntN(2) == 0 {
-				copy(d.live[int(o.off)+at:], o.data[at:at+sectorSize])
+				copy(d.live[int(o.off)+at:], o.data[at:at+halfSize])
 			}
 		}
 	}

@@ -74,6 +74,7 @@ type mexport struct {
 	next         target.State
 	denied       []aoe.MAC
 	gen          int
+	flushFailed  int // when a flush failed since the storage was opened; 0: none
 	served       bool
 
 	halves []register // two for each sector
@@ -392,7 +393,13 @@ func (m *model) effects(x *mexport, a *arrival, group []*arrival, f []byte, h *h
 			}
 		}
 	case oFlush:
+		if !ok && x.flushFailed == 0 {
+			x.flushFailed = m.pos
+		}
 		if ok {
+			if x.flushFailed > 0 && group[0].pos > x.flushFailed {
+				return fmt.Errorf("a flush succeeds although an earlier one failed: nobody knows what was lost")
+			}
 			for i := range x.halves {
 				x.halves[i].flushed(group[0].pos)
 			}
@@ -565,6 +572,11 @@ func (x *mexport) idle(lane int) {
 			continue
 		}
 		a.done = true
+		if a.v.what == oWrite && x.failed(a) { // and its reply was lost
+			for s := int(a.v.lba); s < int(a.v.lba)+a.v.count; s++ {
+				x.torn[s] = x.w.model.pos
+			}
+		}
 		k := openKey{x.n, a.h.src, a.h.tag}
 		m := a.p.w.model
 		if m.open[k] = slices.DeleteFunc(m.open[k], func(o *arrival) bool { return o == a }); len(m.open[k]) == 0 {

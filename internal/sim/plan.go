@@ -50,6 +50,7 @@ type exportPlan struct {
 type diskPlan struct {
 	Min, Max, Tail int64 // latency, and what one operation in 20 takes longer
 	View           bool
+	File, Each     bool // the file store is on top; it syncs each write by itself
 }
 
 type hostPlan struct {
@@ -114,6 +115,9 @@ func newPlan(seed uint64) *plan {
 			*d = diskPlan{Min: ms, Max: 30 * ms, Tail: 600 * ms}
 		case 3:
 			*d = diskPlan{Min: us, Max: 300 * us, View: true}
+		}
+		if !e.Disk.View {
+			e.Disk.File, e.Disk.Each = r.IntN(2) == 0, r.IntN(5) == 0
 		}
 		p.Exports = append(p.Exports, e)
 	}

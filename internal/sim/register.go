@@ -32,6 +32,7 @@ type ack struct {
 	val     uint64
 	at      int // arrivals that there were when it was sent
 	durable bool
+	doomed  bool     // the kernel failed to write it and said so once: no later flush proves anything about it
 	one     *arrival // lo == hi: it
 }
 
@@ -125,8 +126,17 @@ func (r *register) acknowledge(group []*arrival, durable bool, at int) (*ack, er
 // flushed makes durable what was acknowledged before position pos.
 func (r *register) flushed(pos int) {
 	for i := range r.acks {
-		if k := &r.acks[i]; k.at < pos {
+		if k := &r.acks[i]; k.at < pos && !k.doomed {
 			k.durable = true
+		}
+	}
+}
+
+// doom is the end of what was not durable when a sync failed.
+func (r *register) doom() {
+	for i := range r.acks {
+		if k := &r.acks[i]; !k.durable {
+			k.doomed = true
 		}
 	}
 }

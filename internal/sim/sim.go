@@ -58,7 +58,7 @@ type Counts struct {
 var sights = []string{
 	"drop duplicate", "drop full", "drop stale", "drop send", "drop closing or address", "drop mask", "drop access", "drop compare", "drop wildcard", "drop busy",
 	"overtaken write", "view", "wait", "stall", "retransmission", "slow path", "flush", "discard", "storage error", "refusal", "full send queue", "write cache off",
-	"save cut short", "save failed", "sector torn", "write lost in a power cut",
+	"short transfer", "save cut short", "save failed", "sector torn", "write lost in a power cut",
 }
 
 func (w *world) saw(what string, n int) {

@@ -144,13 +144,14 @@ func (s *site) serve(x *siteExport) {
 	st := m.state
 	te.SetState(&st)
 	x.most = max(x.most, x.queue)
-	x.te, x.run = te, &engine.Export{Target: te, Store: d, QueueLength: x.queue}
+	x.te, x.run = te, &engine.Export{Target: te, Store: d.open(), QueueLength: x.queue}
 	if err := s.eng.AddExport(x.run); err != nil {
 		w.failf("export %d: %v", x.n, err)
 		return
 	}
 	m.readOnly, m.cache, m.denied = false, m.cacheAllowed, nil
 	m.gen++
+	m.flushFailed = 0
 	m.served, x.closing = true, false
 	s.tables()
 	for _, p := range w.ports {
