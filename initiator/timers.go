@@ -22,7 +22,7 @@ type tuning struct {
 	askNone   time.Duration // when none is
 	forget    time.Duration // after which a path that is down and not needed is forgotten
 
-	noRest, noFence, noOrder, noProof bool
+	noRest, noFence bool
 }
 
 func defaults(o Options) tuning {
