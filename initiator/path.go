@@ -152,6 +152,9 @@ func (d *Disk) pick() *path {
 	var best, worse *path
 	usable := false
 	n := len(d.paths)
+	if d.turnOf >= n { // paths were forgotten
+		d.turnOf = 0
+	}
 	for i := range n {
 		k := d.turnOf + i
 		if k >= n {

@@ -48,7 +48,7 @@ type held struct {
 
 // world is a disk in memory that is reached in several ways.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	mu     sync.Mutex
 	disk   []byte
 	nodes  []*node
@@ -57,7 +57,7 @@ type world struct {
 	events chan Event
 }
 
-func newWorld(t *testing.T, sectors int) *world {
+func newWorld(t testing.TB, sectors int) *world {
 	t.Helper()
 	w := &world{t: t, disk: make([]byte, sectors*512), events: make(chan Event, 4096)}
 	t.Cleanup(func() {
