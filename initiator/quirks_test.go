@@ -73,7 +73,7 @@ func TestQuirksOfConfig(t *testing.T) {
 			}
 			w.set(func() { n.late = time.Millisecond })
 			var most atomic.Int32
-			buf := bytes.Repeat([]byte{7}, 100*c.wantSectors*512)
+			buf := bytes.Repeat([]byte{7}, 40*c.wantSectors*512)
 			done := make(chan bool)
 			go func() {
 				for {
@@ -87,7 +87,7 @@ func TestQuirksOfConfig(t *testing.T) {
 					}
 				}
 			}()
-			for range 3 {
+			for range 2 {
 				if _, err := d.WriteAt(buf, 0); err != nil {
 					t.Fatal(err)
 				}
