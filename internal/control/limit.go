@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// limiter bounds how many connections are open at a time. When there is no room the connection that nobody has used for the longest time
+// Limiter bounds how many connections are open at a time. When there is no room the connection that nobody has used for the longest time
 // makes some; when all are in use, the new one is told so and closed. Nobody waits for others.
-type limiter struct {
+type Limiter struct {
 	net.Listener
 	most    int
 	turning chan struct{} // room for those that are told
@@ -23,17 +23,18 @@ type limiter struct {
 
 const (
 	idleAtLeast   = time.Second // before a connection has to make room: a client's next request may be on its way
-	maxTurning    = 16          // connections that are being told that there is no room; beyond that they are just closed
+	maxTurning    = 64          // connections that are being told that there is no room; beyond that they are just closed
 	turnPatience  = 2 * time.Second
 	tooManyStatus = http.StatusServiceUnavailable
 )
 
-func limit(l net.Listener, most int) *limiter {
-	return &limiter{Listener: l, most: most, turning: make(chan struct{}, maxTurning), idle: map[net.Conn]time.Time{}}
+// Limit makes a Limiter of a listener. An http.Server that serves it has State as its ConnState.
+func Limit(l net.Listener, most int) *Limiter {
+	return &Limiter{Listener: l, most: most, turning: make(chan struct{}, maxTurning), idle: map[net.Conn]time.Time{}}
 }
 
 // Accept implements net.Listener.
-func (l *limiter) Accept() (net.Conn, error) {
+func (l *Limiter) Accept() (net.Conn, error) {
 	for {
 		c, err := l.Listener.Accept()
 		if err != nil {
@@ -55,7 +56,7 @@ func (l *limiter) Accept() (net.Conn, error) {
 }
 
 // room says whether there is room for one more, and makes some where it can.
-func (l *limiter) room() bool {
+func (l *Limiter) room() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.idle) < l.most {
@@ -75,8 +76,8 @@ func (l *limiter) room() bool {
 	return true
 }
 
-// state is told of each connection that is opened, used, left alone and closed.
-func (l *limiter) state(c net.Conn, s http.ConnState) {
+// State is told of each connection that is opened, used, left alone and closed.
+func (l *Limiter) State(c net.Conn, s http.ConnState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch s {
@@ -101,7 +102,7 @@ func turnAway(c net.Conn, most int) {
 	_ = c.SetDeadline(time.Now().Add(turnPatience))
 	_, _ = c.Read(make([]byte, maxHeader)) // an answer before there was a request would surprise
 	body, _ := json.Marshal(map[string]*Error{"error": Errorf(CodeGone, "the daemon has %d connections, and takes no more at the moment", most).
-		WithHint("some program keeps too many open: ss -xp | grep goaoe tells which")})
+		WithHint("some program keeps too many open: ss -p | grep goaoe tells which")})
 	fmt.Fprintf(c, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", tooManyStatus, http.StatusText(tooManyStatus), len(body), body)
 	if h, ok := c.(interface{ CloseWrite() error }); ok {
 		_ = h.CloseWrite()

@@ -220,9 +220,9 @@ func serve(l net.Listener, h http.Handler, log *slog.Logger, p patience) *Server
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	lim := limit(l, maxConns)
+	lim := Limit(l, maxConns)
 	s := &Server{done: make(chan struct{}), http: &http.Server{Handler: h, ReadHeaderTimeout: p.head, ReadTimeout: p.body,
-		WriteTimeout: p.reply, IdleTimeout: p.idle, MaxHeaderBytes: maxHeader, ConnState: lim.state, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
+		WriteTimeout: p.reply, IdleTimeout: p.idle, MaxHeaderBytes: maxHeader, ConnState: lim.State, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}}
 	go func() {
 		defer close(s.done)
 		if err := s.http.Serve(lim); err != nil && !errors.Is(err, http.ErrServerClosed) {

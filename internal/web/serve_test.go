@@ -33,8 +33,15 @@ func listen(t *testing.T, d *webtest.Daemon, o Options) string {
 	return s.Addr().String()
 }
 
-// raw sends bytes as they are, and returns the reply with its head; nil when there was none.
-func raw(t *testing.T, addr, request string) (*http.Response, string) {
+// answer is a reply, read whole.
+type answer struct {
+	status int // 0: the connection was closed without one
+	header http.Header
+	body   string
+}
+
+// raw sends bytes as they are.
+func raw(t *testing.T, addr, request string) answer {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -45,11 +52,11 @@ func raw(t *testing.T, addr, request string) (*http.Response, string) {
 	go func() { _, _ = io.WriteString(c, request) }()
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
 	if err != nil {
-		return nil, ""
+		return answer{}
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, _ := io.ReadAll(resp.Body)
-	return resp, string(b)
+	return answer{resp.StatusCode, resp.Header, string(b)}
 }
 
 // TestRaw: paths that lead elsewhere, line breaks where they would become headers, and what is no HTTP.
@@ -58,34 +65,34 @@ func TestRaw(t *testing.T) {
 	for _, path := range []string{"/../../../../etc/passwd", "/%2e%2e/%2e%2e/%2e%2e/etc/passwd", "/..%2f..%2f..%2fetc%2fpasswd", "/assets/../../web.go", "/./././web.go", "/etc/passwd", "/app.js/../../web.go",
 		"//etc/passwd", "//evil.example/", "///evil.example/%2e%2e", "/\\evil.example", "/api/exports/../../etc/passwd", "/api/exports/..%2f..%2fview", "/app.js%00.html", "/app.js%0d%0aX-Evil:%20yes",
 		"/api/exports/e0.1%0d%0aSet-Cookie:%20a=b", "/api/view?sort=%0d%0aX-Evil:%20yes", "/%0d%0aX-Evil:%20yes", "http://evil.example/api/view", "*"} {
-		resp, body := raw(t, addr, "GET "+path+" HTTP/1.1\r\nHost: "+addr+"\r\n\r\n")
-		if resp == nil {
+		got := raw(t, addr, "GET "+path+" HTTP/1.1\r\nHost: "+addr+"\r\n\r\n")
+		if got.status == 0 {
 			continue // cut off
 		}
-		if resp.StatusCode < 300 || strings.Contains(body, "root:") || strings.Contains(body, "package web") {
-			t.Errorf("%s: %d %.100s", path, resp.StatusCode, body)
+		if got.status < 300 || strings.Contains(got.body, "root:") || strings.Contains(got.body, "package web") {
+			t.Errorf("%s: %d %.100s", path, got.status, got.body)
 		}
-		if l := resp.Header.Get("Location"); strings.HasPrefix(l, "//") || strings.Contains(l, "://") || strings.Contains(l, "\\") {
+		if l := got.header.Get("Location"); strings.HasPrefix(l, "//") || strings.Contains(l, "://") || strings.Contains(l, "\\") {
 			t.Errorf("%s leads to %s", path, l)
 		}
-		if resp.Header.Get("X-Evil") != "" || len(resp.Cookies()) > 0 {
-			t.Errorf("%s makes the headers %v", path, resp.Header)
+		if got.header.Get("X-Evil") != "" || got.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s makes the headers %v", path, got.header)
 		}
 	}
 	for _, host := range []string{"evil.example", "127.0.0.1:1@evil.example", "127.0.0.1.evil.example", "evil.example#127.0.0.1", " ", "127.0.0.1\r\nHost: evil.example"} {
-		if resp, _ := raw(t, addr, "GET /api/view HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); resp != nil && resp.StatusCode < 400 {
-			t.Errorf("Host %q: %d", host, resp.StatusCode)
+		if got := raw(t, addr, "GET /api/view HTTP/1.1\r\nHost: "+host+"\r\n\r\n"); got.status != 0 && got.status < 400 {
+			t.Errorf("Host %q: %d", host, got.status)
 		}
 	}
 	for _, text := range []string{"\x16\x03\x01\x02\x00\x01", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", strings.Repeat("A", 100<<10), "GET / HTTP/1.1\r\nHost: " + addr + "\r\nX: " + strings.Repeat("x", 2*maxHeader) + "\r\n\r\n",
 		"POST /api/changes HTTP/1.1\r\nHost: " + addr + "\r\nAuthorization: Bearer " + token + "\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"POST /api/changes HTTP/1.1\r\nHost: " + addr + "\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /api/plan HTTP/1.1\r\n\r\n"} {
-		if resp, _ := raw(t, addr, text); resp != nil && resp.StatusCode < 400 {
-			t.Errorf("%.40q: %d", text, resp.StatusCode)
+		if got := raw(t, addr, text); got.status != 0 && got.status < 400 {
+			t.Errorf("%.40q: %d", text, got.status)
 		}
 	}
-	if resp, body := raw(t, addr, "GET /api/view HTTP/1.1\r\nHost: "+addr+"\r\n\r\n"); resp == nil || resp.StatusCode != 200 || !strings.Contains(body, "e0.2") {
-		t.Errorf("after all that: %v", resp)
+	if got := raw(t, addr, "GET /api/view HTTP/1.1\r\nHost: "+addr+"\r\n\r\n"); got.status != http.StatusOK || !strings.Contains(got.body, "e0.2") {
+		t.Errorf("after all that: %+v", got)
 	}
 }
 
@@ -133,7 +140,7 @@ func TestSlow(t *testing.T) {
 		}
 		_, _ = io.Copy(io.Discard, resp.Body)
 		_ = resp.Body.Close()
-		if resp.StatusCode != 200 {
+		if resp.StatusCode != http.StatusOK {
 			t.Errorf("beside slow clients: %d", resp.StatusCode)
 		}
 	}
@@ -159,6 +166,34 @@ func TestServeErrors(t *testing.T) {
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), "[web] listen "+addr+": ") || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", addr, err)
+		}
+	}
+}
+
+// TestIdle: connections that nobody uses, of browsers with many tabs, do not keep others away.
+func TestIdle(t *testing.T) {
+	addr := listen(t, webtest.New(3), Options{})
+	for range maxConns {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		_, _ = io.WriteString(c, "GET /icon.svg HTTP/1.1\r\nHost: "+addr+"\r\n\r\n")
+		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+	}
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		got := raw(t, addr, "GET /api/view HTTP/1.1\r\nHost: "+addr+"\r\nConnection: close\r\n\r\n")
+		if got.status == http.StatusOK {
+			break
+		}
+		if got.status != 0 && got.status != http.StatusServiceUnavailable || time.Now().After(end) {
+			t.Fatalf("beside idle connections: %+v", got)
 		}
 	}
 }

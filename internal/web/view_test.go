@@ -43,6 +43,7 @@ func addresses(v *View) string {
 func TestPaging(t *testing.T) {
 	d := webtest.New(3000)
 	h := Handler(d, Options{})
+	begin := time.Now()
 	for _, c := range []struct {
 		query              string
 		found, page, page2 int
@@ -82,8 +83,8 @@ func TestPaging(t *testing.T) {
 	for column := range orders {
 		get[View](t, h, "/api/view?sort="+column)
 	}
-	if d.Calls["exports"] > 3 { // all these within a second or a few
-		t.Errorf("the daemon was asked %d times for its exports", d.Calls["exports"])
+	if n := d.Calls["exports"]; n > 2+int(time.Since(begin)/fresh) { // on a slow machine all these take some seconds
+		t.Errorf("the daemon was asked %d times for its exports in %v", n, time.Since(begin))
 	}
 	if w := ask(t, h, "GET", "/api/view", "", "Accept-Encoding", "gzip"); w.Header().Get("Content-Encoding") != "gzip" {
 		t.Error("nothing is compressed")

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"goaoe/internal/control"
 )
 
@@ -60,6 +58,7 @@ func Serve(addr string, b control.Backend, o Options, log *slog.Logger) (*Server
 	o.Listen = addr
 	st := newSite(b, o)
 	ctx, stop := context.WithCancel(context.Background())
+	lim := control.Limit(l, maxConns)
 	s := &Server{l: l, stop: stop, http: &http.Server{
 		Handler:           st,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -67,12 +66,13 @@ func Serve(addr string, b control.Backend, o Options, log *slog.Logger) (*Server
 		WriteTimeout:      writeFor,
 		IdleTimeout:       idleFor,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         lim.State,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 		BaseContext:       func(net.Listener) context.Context { return ctx },
 	}}
 	s.wg.Go(func() { st.samples.run(ctx, sampleIdle) })
 	s.wg.Go(func() {
-		if err := s.http.Serve(netutil.LimitListener(l, maxConns)); err != nil && !errors.Is(err, http.ErrServerClosed) {
+		if err := s.http.Serve(lim); err != nil && !errors.Is(err, http.ErrServerClosed) {
 			log.Error("the web page is no longer served", "error", err)
 		}
 	})
