@@ -25,6 +25,7 @@ type Disk struct {
 	tune    tuning
 	id      tagID
 	spin    int64 // how long a receiver looks for frames before it sleeps, nanoseconds
+	quick   bool  // the last answer came within quickSpin; the receiver's
 	wake    *sys.EventFD
 	closing chan struct{}
 	over    chan struct{}                        // the background has ended

@@ -26,6 +26,10 @@ const never = int64(1) << 62
 // ctxStep is how long a receiver sleeps at most when its caller's context can end.
 const ctxStep = int64(10 * time.Millisecond)
 
+// quickSpin is how long a receiver of WaitFor looks for an answer before it sleeps, if the last one came within that time: a sleep and the waking from it
+// cost as much as the whole way to a near target and back.
+const quickSpin = int64(50 * time.Microsecond)
+
 // awaited is what somebody waits for.
 type awaited interface{ ready() bool }
 
@@ -90,8 +94,9 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 		}
 	}
 	d.wakeAt = until
+	underWay := d.frees < maxSlots
 	d.mu.Unlock()
-	ready = d.sleep(until, fds)
+	ready = d.sleep(until, fds, underWay)
 	d.mu.Lock()
 	d.wakeAt = 0
 	d.receiving = false
@@ -110,16 +115,20 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 	return ready
 }
 
-// sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready.
-func (d *Disk) sleep(until int64, fds []unix.PollFd) (ready bool) {
-	start := sys.Nanotime()
+// sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready. underWay: an answer is
+// waited for.
+func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool) {
+	start, spin, learn := sys.Nanotime(), d.spin, len(fds) > 0 && underWay
+	if learn && d.quick {
+		spin = max(spin, quickSpin)
+	}
 	for {
 		for _, p := range d.ports {
 			if p.link.Pending() {
 				return len(fds) > 0 && look(fds)
 			}
 		}
-		if d.spin == 0 || sys.Nanotime()-start > d.spin {
+		if spin == 0 || sys.Nanotime()-start > spin {
 			break
 		}
 	}
@@ -135,6 +144,9 @@ func (d *Disk) sleep(until int64, fds []unix.PollFd) (ready bool) {
 	if _, err := sys.Poll(polled, wait); err != nil {
 		time.Sleep(time.Millisecond) // no memory; it is tried again
 		return false
+	}
+	if learn {
+		d.quick = sys.Nanotime()-start < quickSpin
 	}
 	for i := range fds {
 		fds[i].Revents = polled[len(d.fds)+i].Revents

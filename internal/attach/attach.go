@@ -60,7 +60,8 @@ type attached struct {
 	wg     sync.WaitGroup
 }
 
-// margin is how much longer than a request may take here the kernel waits for its answer: the end of waiting belongs to this process.
+// margin is how much longer than a request may take here the kernel waits for its answer, where it has several connections: the end of
+// waiting belongs to this process.
 const margin = 30 * time.Second
 
 // Run attaches a disk and serves it until it is asked to end. The error says why it could not be attached, or what ended it before its time.
@@ -220,8 +221,10 @@ func (a *attached) makeSocket() error {
 func (a *attached) makeDevice(old *record) error {
 	size := a.d.Size()
 	id := a.d.Identity()
-	a.dev = device{index: a.Device, size: size, flags: a.flags(), timeout: a.Disk.Timeout + margin, dead: a.Disk.Timeout,
-		backend: fmt.Sprintf("goaoe:%v:%s", a.Addr, id.Serial)}
+	a.dev = device{index: a.Device, size: size, flags: a.flags(), dead: a.Disk.Timeout, backend: fmt.Sprintf("goaoe:%v:%s", a.Addr, id.Serial)}
+	if a.Connections > 1 { // of one connection the kernel waits without a limit, and takes an answer whenever it comes
+		a.dev.timeout = a.Disk.Timeout + margin
+	}
 	prepare()
 	ends, err := pairs(a.Connections)
 	if err != nil {
@@ -257,7 +260,7 @@ func (a *attached) makeDevice(old *record) error {
 		}
 		a.dev.index = i
 	}
-	if err := a.k.settle(a.dev.index, size); err != nil {
+	if err := a.k.settle(a.dev); err != nil {
 		return err
 	}
 	return a.makeLink()

@@ -87,7 +87,7 @@ type device struct {
 	size    int64
 	flags   nbd.Flags
 	backend string        // marks the device as ours
-	timeout time.Duration // how long the kernel waits for one answer
+	timeout time.Duration // how long the kernel waits for one answer; 0: for ever
 	dead    time.Duration // and for a new connection when all are gone
 	sockets []int         // its ends of our connections; the kernel takes references of its own
 }
@@ -198,12 +198,20 @@ func (k *driver) sizeOf(index int) int64 {
 	return n * 512
 }
 
+// lookAgain is how often, in milliseconds, the kernel looks at requests that have no answer yet, when their time is not limited: it sends those anew whose
+// connection was replaced, after a takeover.
+const lookAgain = "10000"
+
 // settle waits until a device shows its size, and has udev look at it again: its rules see the mark only now.
-func (k *driver) settle(index int, size int64) error {
+func (k *driver) settle(d device) error {
+	index, size := d.index, d.size
 	for end := time.Now().Add(10 * time.Second); k.sizeOf(index) != size; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			return fmt.Errorf("/dev/nbd%d has %d bytes after 10 s, not %d", index, k.sizeOf(index), size)
 		}
+	}
+	if d.timeout == 0 { // an older kernel does it every 30 s
+		_ = os.WriteFile(filepath.Join(k.sys, "block", fmt.Sprintf("nbd%d", index), "queue/io_timeout"), []byte(lookAgain), 0)
 	}
 	// Without udev nobody listens, which is fine.
 	_ = os.WriteFile(filepath.Join(k.sys, "block", fmt.Sprintf("nbd%d", index), "uevent"), []byte("change"), 0)

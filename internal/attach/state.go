@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"os"
@@ -133,18 +134,25 @@ func (f files) take() (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(l.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		_ = l.Close()
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%s: %w", f.lock(), err)
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		err := unix.Flock(int(l.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return l, nil
 		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, errors.Join(fmt.Errorf("%s: %w", f.lock(), err), l.Close())
+		}
+		s, e := Call(f.dir, f.addr, Ask{})
+		if errors.Is(e, ErrGone) && time.Now().Before(end) { // it is just ending, or beginning
+			continue
+		}
+		_ = l.Close()
 		where := ""
-		if s, e := Call(f.dir, f.addr, Ask{}); e == nil {
+		if e == nil {
 			where = fmt.Sprintf(" as %s, by process %d", s.Name(), s.PID)
 		}
 		return nil, fmt.Errorf("%s is %w%s", f.addr, ErrAttached, where)
 	}
-	return l, nil
 }
 
 // ErrAttached is the error when an address is attached by another process.
@@ -188,11 +196,15 @@ func Call(dir, addr string, a Ask) (*Status, error) {
 	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 		return nil, err
 	}
-	if err := json.NewEncoder(c).Encode(a); err != nil {
-		return nil, fmt.Errorf("asking for %s: %w", addr, err)
-	}
 	var r answer
-	if err := json.NewDecoder(c).Decode(&r); err != nil {
+	err = json.NewEncoder(c).Encode(a)
+	if err == nil {
+		err = json.NewDecoder(c).Decode(&r)
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) { // it died over it
+		return nil, fmt.Errorf("%s: %w", addr, ErrGone)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("asking for %s: %w", addr, err)
 	}
 	if r.Error != "" {
