@@ -359,3 +359,24 @@ func TestWildcardForNobody(t *testing.T) {
 		t.Errorf("%d counted as for no export, %d replies; want 1 and 1", n, len(out))
 	}
 }
+
+// TestStatsAfterLinkWentDown: replies that wait for room when the interface goes down are given up, and the statistics say so at once and
+// not only when there is traffic again.
+func TestStatsAfterLinkWentDown(t *testing.T) {
+	r := newRig(t, 1)
+	ctl := mem.NewControl(1)
+	x := r.export(e11, newStore(t, 64, ctl), 8)
+	r.serve(1500, x)
+	w := r.wires[0]
+	w.full = 1000
+	w.put(r.ata(e11, 0x24, 1, 1, nil), 1)
+	r.l.turn()
+	if n := r.l.stats.SlotsUsed.Load(); n != 1 {
+		t.Fatalf("%d slots are in use while the reply waits, want 1", n)
+	}
+	w.full, w.down = 0, true
+	r.run()
+	if n, drops := r.l.stats.SlotsUsed.Load(), r.l.ports[0].st.Drops[stats.DropSend].Load(); n != 0 || drops != 1 {
+		t.Errorf("%d slots are in use, %d replies counted as lost; want 0 and 1", n, drops)
+	}
+}

@@ -160,6 +160,7 @@ func (l *lane) flush(p *lanePort, most int) {
 // discard drops everything that is queued.
 func (l *lane) discard(p *lanePort) {
 	for p.sent < p.n {
+		l.acts = true
 		i := p.sent
 		p.sent++
 		p.st.TxErrors.Inc()
