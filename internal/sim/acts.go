@@ -44,6 +44,32 @@ func (w *world) do(a act) {
 		p.cut = true
 		w.after(a.For, func() { w.sayf("the cable of port %d is in again", p.n); p.cut = false })
 		return
+	case "down":
+		p.down = true
+		w.after(a.For, func() { w.sayf("port %d is up again", p.n); p.down = false })
+		return
+	case "stuck":
+		p.stuck = true
+		w.after(a.For, func() {
+			w.sayf("port %d can send again", p.n)
+			p.stuck = false
+			for i := range s.lanes {
+				s.wake(i, 0)
+			}
+		})
+		return
+	case "restart":
+		if s.eng != nil {
+			s.stop(func() {
+				w.after(a.For/8, func() {
+					if s.eng == nil {
+						w.sayf("the daemon starts again")
+						s.start()
+					}
+				})
+			})
+		}
+		return
 	case "clock":
 		by := int64(a.N-8) * 10 * sec
 		w.jump += by
@@ -91,10 +117,10 @@ func (w *world) do(a act) {
 	case "mtu":
 		mtu := 1500
 		if p.mtu == 1500 {
-			mtu = w.plan.MTU
+			mtu = 9000
 		}
-		if p.ep != nil && mtu != p.mtu {
-			p.mtu = mtu
+		if p.ep != nil {
+			p.mtu, p.mtuMax = mtu, max(p.mtuMax, mtu)
 			if mtu > p.opened { // the links have no room for that
 				s.closePort(p)
 				s.openPort(p)

@@ -82,7 +82,7 @@ func (a act) name(i int) string { return fmt.Sprintf("act:%d-%s", i, a.Kind) }
 
 var hostKinds = []string{"linux", "linux", "linux", "plan9", "winaoe", "ipxe", "illumos", "illumos", "admin", "fuzz"}
 
-var actKinds = []string{"kill", "kill", "power", "power", "hang", "hang", "errors", "errors", "remove", "readonly", "cache", "cache-off", "queue", "mtu", "port", "cut", "clock", "grow", "deny", "buffers", "remove"}
+var actKinds = []string{"kill", "kill", "power", "power", "restart", "restart", "down", "stuck", "hang", "hang", "errors", "errors", "remove", "readonly", "cache", "cache-off", "queue", "mtu", "port", "cut", "clock", "mtu", "grow", "deny", "buffers", "remove"}
 
 func within(r *rand.Rand, lo, hi int) int { return lo + r.IntN(hi-lo+1) }
 

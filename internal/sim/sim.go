@@ -58,7 +58,7 @@ type Counts struct {
 var sights = []string{
 	"drop duplicate", "drop full", "drop stale", "drop send", "drop closing or address", "drop mask", "drop access", "drop compare", "drop wildcard", "drop busy",
 	"overtaken write", "view", "wait", "stall", "retransmission", "slow path", "flush", "discard", "storage error", "refusal", "full send queue", "write cache off",
-	"short transfer", "save cut short", "save failed", "sector torn", "write lost in a power cut",
+	"short transfer", "restart", "save cut short", "save failed", "sector torn", "write lost in a power cut",
 }
 
 func (w *world) saw(what string, n int) {
@@ -301,7 +301,7 @@ func (w *world) rest() {
 		d.hang(false)
 	}
 	for _, p := range w.ports {
-		p.down, p.cut = false, false
+		p.down, p.cut, p.stuck = false, false, false
 	}
 	if w.site.eng == nil {
 		w.site.start()

@@ -41,7 +41,6 @@ type siteExport struct {
 	te      *target.Export
 	queue   int
 	most    int // what the queue length was at most
-	lane    int // of the run that was ended last
 	closing bool
 	slow    []slowItem
 	working bool
@@ -224,8 +223,7 @@ func (s *site) remove(x *siteExport, then func()) {
 			s.w.after(ms, try)
 			return
 		}
-		x.lane, x.te, x.run = x.run.Lane(), nil, nil
-		m.idle(x.lane)
+		x.te, x.run = nil, nil
 		s.w.after(s.rng.Int64N(20*ms), func() {
 			if s.gen == gen && s.eng != nil {
 				then()
@@ -359,7 +357,7 @@ func (s *site) work(x *siteExport) {
 			w.failf("export %d: the state to be saved is not what the request says", x.n)
 		}
 		x.saving = &next
-		w.runUntil(w.now + s.rng.Int64N(20*ms))
+		w.runUntil(w.now + s.rng.Int64N([]int64{20 * ms, 20 * ms, 500 * ms}[s.rng.IntN(3)]))
 		switch {
 		case s.gen != gen || s.eng == nil:
 			return errDead
@@ -387,6 +385,63 @@ func (s *site) work(x *siteExport) {
 	s.later(x)
 }
 
+// stop ends the daemon in good order: what is in flight is finished and answered. then comes then.
+func (s *site) stop(then func()) {
+	gen, tries := s.gen, 0
+	var try func()
+	try = func() {
+		if s.gen != gen || s.eng == nil {
+			return
+		}
+		for _, x := range s.exps {
+			if x.working || x.closing {
+				s.w.after(ms, try) // the daemon waits for those first
+				return
+			}
+		}
+		if err := s.eng.Stop(ended); err != nil {
+			if tries++; tries > 30_000 {
+				s.w.failf("the engine does not stop: %v", err)
+			}
+			for i := range s.lanes {
+				s.wake(i, 0)
+			}
+			s.w.after(ms, try)
+			return
+		}
+		s.w.saw("restart", 1)
+		s.count()
+		for _, x := range s.exps {
+			if x.te == nil {
+				continue
+			}
+			if held, on := x.te.Stats.Held.Load(), x.te.Stats.OnStore.Load(); held != 0 || on != 0 {
+				s.w.failf("export %d: the engine has stopped with %d requests held and %d on the storage", x.n, held, on)
+			}
+		}
+		s.gone()
+		for _, x := range s.w.model.exports {
+			x.idle(-1)
+			s.w.model.silenced(x)
+		}
+		then()
+	}
+	try()
+}
+
+// gone forgets an engine that has ended.
+func (s *site) gone() {
+	s.eng = nil
+	s.gen++
+	for _, p := range s.w.ports {
+		p.links, p.ep, p.queued = nil, nil, 0
+	}
+	for _, x := range s.exps {
+		x.run, x.te, x.slow, x.working, x.closing = nil, nil, nil, false, false
+		s.w.model.exports[x.n].served = false
+	}
+}
+
 // die is the end of the daemon: killed, or with the machine when the power is cut.
 func (s *site) die(power bool) {
 	w := s.w
@@ -402,28 +457,22 @@ func (s *site) die(power bool) {
 			d.processEnds()
 		}
 	}
-	s.eng.Kill()
-	s.eng = nil
-	s.gen++
-	for _, p := range w.ports {
-		p.links, p.ep, p.queued = nil, nil, 0
-	}
 	for _, x := range s.exps {
-		x.run, x.te, x.slow, x.working, x.closing = nil, nil, nil, false, false
 		m := w.model.exports[x.n]
-		if x.saving != nil && s.rng.IntN(2) == 0 {
-			m.state = *x.saving // it got that far
-		}
 		if x.saving != nil {
 			w.saw("save cut short", 1)
+			if s.rng.IntN(2) == 0 {
+				m.state = *x.saving // it got that far
+			}
 		}
 		x.saving = nil
-		m.served = false
 		w.model.silenced(m)
 		if power {
 			w.model.powerCut(m)
 		}
 	}
+	s.eng.Kill()
+	s.gone()
 }
 
 // count takes the engine's counters before they are gone.

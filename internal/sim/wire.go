@@ -46,6 +46,7 @@ type port struct {
 	seg    *segment
 	rng    *rand.Rand
 	down   bool
+	stuck  bool // the send queue takes nothing
 	cut    bool // the cable
 	seen   int64
 	tab    []bool // exports served here, as the daemon has set it
@@ -241,7 +242,7 @@ func (p *port) room(closed bool) error {
 		return link.ErrClosed
 	case p.down:
 		return link.ErrDown
-	case p.w.plan.Net.TxRoom > 0 && p.queued >= p.w.plan.Net.TxRoom:
+	case p.stuck || p.w.plan.Net.TxRoom > 0 && p.queued >= p.w.plan.Net.TxRoom:
 		return link.ErrFull
 	}
 	return nil
