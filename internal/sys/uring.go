@@ -234,7 +234,7 @@ func uringError(e unix.Errno) error {
 	case unix.ENOMEM:
 		hint = "locked memory is limited: raise ulimit -l (LimitMEMLOCK= in a systemd unit)"
 	case unix.EMFILE, unix.ENFILE:
-		hint = "too many open files: raise ulimit -n (LimitNOFILE= in a systemd unit)"
+		hint = "raise ulimit -n (LimitNOFILE= in a systemd unit)"
 	case unix.EINVAL:
 		hint = "the kernel's io_uring is too old: Linux 5.6 is needed"
 	}

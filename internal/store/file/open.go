@@ -107,7 +107,7 @@ func (s *Store) explain(what string, err error) error {
 	case unix.ETXTBSY:
 		hint = "the file is in use as a program or as swap space"
 	case unix.EMFILE, unix.ENFILE:
-		hint = "too many open files: raise ulimit -n (LimitNOFILE= in a systemd unit)"
+		hint = "raise ulimit -n (LimitNOFILE= in a systemd unit)"
 	}
 	if hint == "" {
 		return fmt.Errorf("%s %s: %w", what, s.path, err)

@@ -2,7 +2,8 @@
 # name and MTU; a clock that jumps; no descriptors, no memory, no room for state; a killed and a stopped daemon. No I/O error is allowed.
 . /root/lib.sh
 . /root/inside.sh
-mount -t tmpfs -o size=1M state /tmp/state
+modprobe brd rd_nr=1 rd_size=4096
+{ mkfs.ext4 -q /dev/ram0 && mount -t ext4 /dev/ram0 /tmp/state; } || die "ext4"
 truncate -s 256M /tmp/disk.img
 serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
 attach
@@ -46,11 +47,10 @@ check date -s @$((now + 60))
 moves "right again"
 
 say "descriptors"
-n=$(ls /proc/$served/fd 2>/dev/null | wc -l)
-d=$(pgrep -f 'goaoe serve' | head -n 1)
+d=$served
 before=$(ls /proc/$d/fd | wc -l)
 say "the target has $before descriptors"
-/root/goaoe status >/dev/null || say "FAILED: status"
+check [ "$before" -gt 5 ]
 prlimit --pid "$d" --nofile=$((before + 1)):4096
 truncate -s 1M /tmp/more.img
 ctl add 0.9 /tmp/more.img >/tmp/add.txt 2>&1
@@ -59,8 +59,10 @@ say "add without descriptors: $r: $(tr '\n' ' ' </tmp/add.txt)"
 check [ $r -ne 0 ]
 moves "no descriptors"
 prlimit --pid "$d" --nofile=1024:4096
-check ctl add 0.9 /tmp/more.img
-check ctl rm 0.9
+i=0
+until ctl ls 0.9 | grep -q 'e0.9 *serving' || [ $i -gt 120 ]; do sleep 0.5; i=$((i + 1)); done # it is tried again and again
+check eval "ctl ls 0.9 | grep -q 'e0.9 *serving'"
+check ctl rm 0.9 --force # the driver has looked at it
 
 say "room for state"
 dd if=/dev/zero of=/tmp/state/filler bs=4k 2>/dev/null
@@ -70,7 +72,9 @@ say "a config string without room: $r: $(tr '\n' ' ' </tmp/cfg.txt)"
 check [ $r -ne 0 ]
 moves "the state folder is full"
 rm -f /tmp/state/filler
-check mount -o remount,ro /tmp/state
+echo u >/proc/sysrq-trigger # as after an error of its disk
+sleep 2
+check grep -q "/tmp/state ext4 ro" /proc/mounts
 timeout 20 /root/goaoe config set -i h0 e0.1 "read only" >/tmp/cfg.txt 2>&1
 r=$?
 say "a config string in a read-only folder: $r: $(tr '\n' ' ' </tmp/cfg.txt)"
@@ -80,27 +84,34 @@ check mount -o remount,rw /tmp/state
 check timeout 20 /root/goaoe config force -i h0 e0.1 "it fits"
 
 say "memory"
+check kill -TERM "$served"
+wait $served
+G=/sys/fs/cgroup/target
 mkdir -p /sys/fs/cgroup
 mount -t cgroup2 cgroup /sys/fs/cgroup 2>/dev/null
-echo +memory >/sys/fs/cgroup/cgroup.subtree_control 2>/dev/null
-if mkdir /sys/fs/cgroup/target 2>/dev/null && [ -e /sys/fs/cgroup/target/memory.max ]; then
-	echo "$d" >/sys/fs/cgroup/target/cgroup.procs
-	echo 24M >/sys/fs/cgroup/target/memory.high # squeezed: it is slowed down, not ended
-	moves "little memory"
-	echo max >/sys/fs/cgroup/target/memory.high
-	echo 1M >/sys/fs/cgroup/target/memory.max   # nothing left: the kernel ends it
-	sleep 1
-	echo max >/sys/fs/cgroup/target/memory.max
-	say "the target after it had no memory: $(kill -0 "$d" 2>/dev/null && echo alive || echo ended)"
-else
-	say "FAILED: no memory controller"
-	failed=1
-fi
-kill -KILL "$d" 2>/dev/null
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
+mkdir $G || die "no memory controller"
+GROUP=$G serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
+moves "a daemon in a group of its own"
+m=$(cat $G/memory.current)
+say "it uses $((m >> 20)) MiB"
+echo $((m * 9 / 10)) >$G/memory.high # squeezed: it is slowed down
+moves "less memory than it wants"
+grep -E '^high' $G/memory.events
+echo max >$G/memory.high
+echo 4M >$G/memory.max # and now far too little: the kernel ends it
+i=0
+while kill -0 "$served" 2>/dev/null && [ $i -lt 100 ]; do sleep 0.2; i=$((i + 1)); done
+check grep -qE '^oom_kill [1-9]' $G/memory.events
+echo max >$G/memory.max
+sleep 1
+serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
+moves "killed by the kernel for its memory, and started"
+check kill -KILL "$served"
 sleep 1
 serve "$@" -i t0 -i t1 e0.1=/tmp/disk.img
 moves "killed and started"
-d=$(pgrep -f 'goaoe serve' | head -n 1)
+d=$served
 check kill -STOP "$d"
 sleep 5
 check kill -CONT "$d"

@@ -11,15 +11,17 @@ for i in 0 1; do
 	ip -n tgt link set t$i mtu 9000 up
 	for f in /proc/sys/net/ipv6/conf/h$i/disable_ipv6; do echo 1 >$f 2>/dev/null; done
 done
-in_target() { ip netns exec tgt "$@"; }
 ctl() { /root/goaoe "$@"; }
-# serve FLAG...: starts the target in the background; $served is its process
+# serve FLAG...: starts the target in the background, in the control group $GROUP if that is set; $served is its process
 serve() {
-	in_target /root/goaoe serve --state-dir /tmp/state --socket /run/goaoe/control "$@" >>/tmp/target.log 2>&1 &
+	local n i=0
+	: >>/tmp/target.log
+	n=$(grep -c 'goaoe: ready' /tmp/target.log)
+	GROUP=${GROUP:-} sh -c '[ -z "$GROUP" ] || echo $$ >"$GROUP/cgroup.procs"; exec "$@"' sh \
+		ip netns exec tgt /root/goaoe serve --state-dir /tmp/state --socket /run/goaoe/control "$@" >>/tmp/target.log 2>&1 &
 	served=$!
 	export GOAOE_SOCKET=/run/goaoe/control
-	local i=0
-	until grep -q 'ready\|serving' /tmp/target.log || [ $i -gt 100 ]; do sleep 0.1; i=$((i + 1)); done
+	until [ "$(grep -c 'goaoe: ready' /tmp/target.log)" -gt "$n" ] || [ $i -gt 300 ] || ! kill -0 $served 2>/dev/null; do sleep 0.1; i=$((i + 1)); done
 	kill -0 $served 2>/dev/null || { cat /tmp/target.log; die "the target does not run"; }
 }
 # sectors [DEV]: finished so far
