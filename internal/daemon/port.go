@@ -123,7 +123,11 @@ func (d *Daemon) reconcilePorts(snap []netwatch.Iface) {
 		p := d.ports[i.Index]
 		if !d.wanted(i.Name) {
 			if p != nil {
-				d.closePort(p, "no export wants it any more")
+				why := "no export wants it any more"
+				if p.ifc.Name != i.Name {
+					why = "it is called " + i.Name + " now"
+				}
+				d.closePort(p, why)
 			}
 			delete(d.failed, i.Index)
 			continue
