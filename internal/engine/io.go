@@ -207,6 +207,15 @@ func (l *lane) complete(s *slot) {
 		l.give(s)
 		return
 	}
+	if s.op.Errno == unix.ENOMEM {
+		// Nothing is wrong with the disk. An error would be final for the initiator's file system; silence makes it ask again.
+		l.late(s, stats.DropMemory)
+		x.te.Stats.Drops[stats.DropMemory].Inc()
+		l.leave(x, s)
+		l.slots.put(s)
+		l.pump(x)
+		return
+	}
 	res := result(s.op.Errno)
 	failed, known := s.io.LBA, false
 	if res != target.OK {
@@ -219,16 +228,21 @@ func (l *lane) complete(s *slot) {
 		l.count(s)
 	}
 	h, d := x.te.Finish(s.req, s.port.in, s.io, res, failed, known, s.buf)
-	x.onStore--
-	x.te.Stats.OnStore.Dec()
-	l.onStore--
-	s.state = slotReply
-	x.retire(s)
+	l.leave(x, s)
 	if !l.queueSlot(s, s.buf[:h+d], nil) { // the data lies right behind the header
 		l.late(s, stats.DropSend)
 		l.slots.put(s)
 	}
 	l.pump(x)
+}
+
+// leave takes a request off the store: what waited for it may run.
+func (l *lane) leave(x *laneExport, s *slot) {
+	x.onStore--
+	x.te.Stats.OnStore.Dec()
+	l.onStore--
+	s.state = slotReply
+	x.retire(s)
 }
 
 // release frees a request whose reply was sent or given up. What waited for it starts at the end of the turn: this

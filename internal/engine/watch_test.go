@@ -238,6 +238,28 @@ func TestErrorsOfAnInitiator(t *testing.T) {
 	}
 }
 
+// TestNoMemory: that the machine has no memory is no fault of the disk, and no error for the initiator: it gets no answer, asks again,
+// and is served then. What waited for the request goes on.
+func TestNoMemory(t *testing.T) {
+	w := newWatched(t, 8, 1)
+	w.ctl.Fail(store.Write, 0, 512, unix.ENOMEM, 1)
+	write := w.ata(e11, 0x34, 0, 1, sector(1, 1))
+	read := w.ata(e11, 0x24, 0, 1, nil)
+	read[23] = 2 // another tag
+	w.send(write, read)
+	s, i := w.x.Snapshot(), w.initiator(e11)
+	if n := len(w.w.take()); n != 1 || s.Errors != 0 || i.Errors != 0 || s.Drops["memory"] != 1 || i.Drops != 1 || s.Writes != 0 || s.Reads != 1 {
+		t.Errorf("%d replies, errors %d %d, drops %v %d, writes %d, reads %d", n, s.Errors, i.Errors, s.Drops, i.Drops, s.Writes, s.Reads)
+	}
+	if s.InFlight != 0 || s.Queued != 0 {
+		t.Errorf("%d on the store, %d queued", s.InFlight, s.Queued)
+	}
+	w.send(write)
+	if s, n := w.x.Snapshot(), len(w.w.take()); n != 1 || s.Writes != 1 {
+		t.Errorf("asked again: %d replies, %d writes", n, s.Writes)
+	}
+}
+
 // TestDenied: refusals by lists and reservations are counted for who was refused, whether there is a reply or silence.
 func TestDenied(t *testing.T) {
 	nobody := target.NewACL(nil, false)

@@ -42,12 +42,13 @@ const (
 	DropSend           // the reply could not be sent
 	DropClosing        // the export is being removed
 	DropDuplicate      // a repetition took the place of an identical request that was still waiting, or came too soon
+	DropMemory         // the machine had no memory for the operation: the initiator repeats the request, and a disk did not fail
 	NumDrops
 )
 
 var dropNames = [NumDrops]string{
 	"none", "short", "ethertype", "vlan", "destination", "source", "response", "address", "mask", "access", "version",
-	"command", "wildcard", "compare", "argument", "full", "stale", "busy", "send", "closing", "duplicate",
+	"command", "wildcard", "compare", "argument", "full", "stale", "busy", "send", "closing", "duplicate", "memory",
 }
 
 // String returns the reason's short name, as used in metrics and tables.

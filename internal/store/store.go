@@ -53,7 +53,7 @@ type Op struct {
 	Off     int64      // bytes from the start of the window
 	Buf     []byte     // Read, Write: a multiple of SectorSize long, aligned to Info.MemAlign
 	Len     int64      // Discard: how many bytes
-	Errno   unix.Errno // result: 0, or the error (EIO when nothing better is known; a short transfer is EIO)
+	Errno   unix.Errno // result: 0, or the error (EIO when nothing better is known; a short transfer is EIO; ENOMEM: the same again may succeed)
 	Done    int        // result: bytes transferred before the error, when Errno is not 0
 	User    uint32     // the caller's own; stores leave it alone
 

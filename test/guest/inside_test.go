@@ -14,7 +14,7 @@ func TestLinuxWhileTheDiskFails(t *testing.T) {
 	for name, flags := range map[string][]string{"buffered": nil, "direct": {"--direct"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			b.run(t, job{script: "faults_disk.sh", args: flags, add: []string{b.goaoe, "scripts/inside.sh"}, limit: 4 * time.Minute})
+			b.run(t, job{script: "faults_disk.sh", args: flags, add: []string{b.goaoe, "scripts/inside.sh"}, limit: 8 * time.Minute})
 		})
 	}
 }
@@ -24,5 +24,5 @@ func TestLinuxWhileTheHostFails(t *testing.T) {
 	goaoeOnly(t)
 	b := setUp(t)
 	t.Parallel()
-	b.run(t, job{script: "faults_host.sh", add: []string{b.goaoe, "scripts/inside.sh"}, limit: 5 * time.Minute})
+	b.run(t, job{script: "faults_host.sh", add: []string{b.goaoe, "scripts/inside.sh"}, limit: 8 * time.Minute})
 }

@@ -91,11 +91,11 @@ func runPowerLoad(job string) error {
 
 // run writes until the power is gone.
 func (l powerLoad) run() ([]record, powerResult, error) {
-	ctx, stop := context.WithTimeout(context.Background(), 90*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer stop()
 	var res powerResult
 	records := make([]record, l.Sectors)
-	o := initiator.Options{Interfaces: []string{"t0"}, Wait: 60 * time.Second, Timeout: 30 * time.Second, Window: l.Depth}
+	o := initiator.Options{Interfaces: []string{"t0"}, Wait: 3 * time.Minute, Timeout: 30 * time.Second, Window: l.Depth}
 	d, err := initiator.Open(ctx, aoe.Addr{Major: 0, Minor: 1}, o)
 	if err != nil {
 		return records, res, err

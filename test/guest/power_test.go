@@ -143,7 +143,7 @@ func cutOnce(t *testing.T, b built, m powerMode, vblade string, seed uint64) (ac
 
 // machine is the guest as a target.
 func machine(m powerMode, b built, vblade, disk, load string) job {
-	return job{script: "power.sh", args: []string{m.disk, m.command}, add: []string{b.goaoe, vblade}, cut: disk, targets: []string{load}, mtu: 9000, limit: 2 * time.Minute}
+	return job{script: "power.sh", args: []string{m.disk, m.command}, add: []string{b.goaoe, vblade}, cut: disk, targets: []string{load}, mtu: 9000, limit: 5 * time.Minute}
 }
 
 // fileOnExt4 makes an ext4 with one file disk.img of that size, all zeros, in one piece, and returns where it lies in the image.

@@ -163,6 +163,9 @@ func (c *channel) unwantSync() {
 // synced takes the result of the sync.
 func (c *channel) synced(e unix.Errno) {
 	c.syncing = false
+	if e == unix.ENOMEM {
+		e = unix.EIO // what was not made durable may be gone from the page cache: the same again would not bring it back
+	}
 	if e != 0 {
 		c.s.syncErr.CompareAndSwap(0, uint32(e))
 	}

@@ -65,13 +65,13 @@ check eval "ctl ls 0.9 | grep -q 'e0.9 *serving'"
 check ctl rm 0.9 --force # the driver has looked at it
 
 say "room for state"
-dd if=/dev/zero of=/tmp/state/filler bs=4k 2>/dev/null
+for f in filler filler2; do dd if=/dev/zero of=/tmp/state/$f bs=1k conv=fsync 2>/dev/null; done # to the last block
 timeout 20 /root/goaoe config set -i h0 e0.1 "does not fit" >/tmp/cfg.txt 2>&1
 r=$?
 say "a config string without room: $r: $(tr '\n' ' ' </tmp/cfg.txt)"
 check [ $r -ne 0 ]
 moves "the state folder is full"
-rm -f /tmp/state/filler
+rm -f /tmp/state/filler*
 echo u >/proc/sysrq-trigger # as after an error of its disk
 sleep 2
 check grep -q "/tmp/state ext4 ro" /proc/mounts
