@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"goaoe/internal/stats"
 )
 
@@ -39,7 +41,7 @@ type diskLine struct {
 
 // errorWords says what a kind of failure means.
 var errorWords = [stats.NumErrors]string{
-	stats.ErrorMedia: "input/output error", stats.ErrorNoSpace: "no space left", stats.ErrorGone: "the device is gone", stats.ErrorReadOnly: "it refuses writes",
+	stats.ErrorMedia: "input/output errors", stats.ErrorNoSpace: "no space left", stats.ErrorGone: "the device is gone", stats.ErrorReadOnly: "it refuses writes",
 }
 
 // look takes the counters and returns what is to be said now.
@@ -81,7 +83,8 @@ func (l *diskLog) look(now time.Time, s *stats.Export) (out []diskLine) {
 		}
 		l.total += n
 		l.errors, l.said = errors, now
-		out = append(out, diskLine{slog.LevelError, fmt.Sprintf("the disk fails: %s ended with errors%s (%s)", requestsOf(n), since, strings.Join(kinds, ", "))})
+		out = append(out, diskLine{slog.LevelError, fmt.Sprintf("the disk fails: %s ended with errors%s: %s; the last was: %v", requestsOf(n), since, strings.Join(kinds, ", "),
+			unix.Errno(s.LastErrno.Load()))})
 	}
 	if n > 0 {
 		l.last = now
@@ -105,6 +108,6 @@ func (d *Daemon) logDisk(x *export) {
 		return
 	}
 	for _, l := range x.disk.look(time.Now(), &x.run.target.Stats) {
-		d.log.LogAttrs(context.Background(), l.level, fmt.Sprintf("%v %s: %s", x.addr, l.text, x.cfg.Source), forExport(x.addr))
+		d.log.LogAttrs(context.Background(), l.level, fmt.Sprintf("%v (%s) %s", x.addr, x.cfg.Source, l.text), forExport(x.addr))
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"goaoe/internal/stats"
 )
 
@@ -13,6 +15,7 @@ func TestDiskLog(t *testing.T) {
 	var s stats.Export
 	var l diskLog
 	s.Errors[stats.ErrorMedia].Add(7) // of an earlier run: not news
+	s.LastErrno.Set(uint64(unix.EIO))
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, step := range []struct {
 		at   int // seconds
@@ -21,9 +24,13 @@ func TestDiskLog(t *testing.T) {
 	}{
 		{0, func() {}, ""},
 		{2, func() { s.Reads.Add(5) }, ""},
-		{4, func() { s.Errors[stats.ErrorMedia].Add(1) }, "[ERROR the disk fails: 1 request ended with errors (input/output error)]"},
-		{6, func() { s.Errors[stats.ErrorMedia].Add(30); s.Errors[stats.ErrorNoSpace].Add(2) }, ""},
-		{14, func() {}, "[ERROR the disk fails: 32 requests ended with errors in the last 10 s (input/output error, no space left)]"},
+		{4, func() { s.Errors[stats.ErrorMedia].Add(1) }, "[ERROR the disk fails: 1 request ended with errors: input/output errors; the last was: input/output error]"},
+		{6, func() {
+			s.Errors[stats.ErrorMedia].Add(30)
+			s.Errors[stats.ErrorNoSpace].Add(2)
+			s.LastErrno.Set(uint64(unix.ENOSPC))
+		}, ""},
+		{14, func() {}, "[ERROR the disk fails: 32 requests ended with errors in the last 10 s: input/output errors, no space left; the last was: no space left on device]"},
 		{16, func() {}, ""},
 		{44, func() {}, "[INFO the disk has not failed for 30 s; 33 requests had failed before]"},
 		{46, func() {}, ""},
@@ -36,7 +43,7 @@ func TestDiskLog(t *testing.T) {
 		{76, func() { s.Writes.Inc() }, ""},
 		{80, func() { s.OnStore.Set(0) }, ""},
 		{100, func() {}, ""},
-		{102, func() { s.Errors[stats.ErrorGone].Add(1) }, "[ERROR the disk fails: 1 request ended with errors (the device is gone)]"},
+		{102, func() { s.Errors[stats.ErrorGone].Add(1); s.LastErrno.Set(uint64(unix.ENODEV)) }, "[ERROR the disk fails: 1 request ended with errors: the device is gone; the last was: no such device]"},
 	} {
 		step.do()
 		got := ""

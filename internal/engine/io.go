@@ -220,6 +220,7 @@ func (l *lane) complete(s *slot) {
 	failed, known := s.io.LBA, false
 	if res != target.OK {
 		x.te.Stats.Errors[errorOf(res)].Inc()
+		x.te.Stats.LastErrno.Set(uint64(s.op.Errno))
 		s.ini.Errors.Inc()
 		if s.op.Done > 0 {
 			failed, known = s.io.LBA+uint64(s.op.Done/store.SectorSize), true

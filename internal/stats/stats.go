@@ -152,6 +152,7 @@ type Export struct {
 	// cannot be told from a second request, and is not counted.
 	Retransmits Single
 	Errors      [NumErrors]Single   // error replies because storage failed
+	LastErrno   Single              // what the operating system said the last time that it did
 	Rejects     [NumRejects]Counter // error replies because of the request
 	Drops       [NumDrops]Counter   // no reply
 

@@ -163,10 +163,13 @@ func (c *channel) unwantSync() {
 // synced takes the result of the sync.
 func (c *channel) synced(e unix.Errno) {
 	c.syncing = false
-	if e == unix.ENOMEM {
+	switch e {
+	case unix.ENOMEM:
 		e = unix.EIO // what was not made durable may be gone from the page cache: the same again would not bring it back
+	case unix.ECANCELED:
+		e = notRun
 	}
-	if e != 0 {
+	if e != 0 && e != notRun {
 		c.s.syncErr.CompareAndSwap(0, uint32(e))
 	}
 	if c.count != nil {
@@ -191,6 +194,10 @@ func (c *channel) synced(e unix.Errno) {
 	}
 }
 
+// notRun is what becomes of ECANCELED: the kernel has no memory, or no right, to make a thread for an operation that has to wait,
+// and gives it back without having run it (io_uring/io-wq.c, io_wq_enqueue).
+const notRun = unix.ENOMEM
+
 // complete takes the result of one transfer: res bytes, or a negative errno.
 func (c *channel) complete(op *store.Op, res int32) {
 	switch {
@@ -201,6 +208,8 @@ func (c *channel) complete(op *store.Op, res int32) {
 		op.X.State = stateBuffered // the kernel wants more alignment than it told
 		c.x.start(c, op)
 		return
+	case res == -int32(unix.ECANCELED):
+		op.Errno = notRun
 	case res < 0:
 		op.Errno = unix.Errno(-res)
 	case op.Kind == store.Discard:

@@ -109,6 +109,37 @@ func TestFailedSyncFailsItsGroupAndLaterFlushes(t *testing.T) {
 	}
 }
 
+// What io_uring gives back without having run it is no failure of the disk: it may be asked for again, and a flush after it is good.
+func TestOperationsThatTheKernelDidNotRun(t *testing.T) {
+	s, r := openHooked(t, Options{}, nil)
+	c := r.Chan.(*channel)
+	a := store.Op{Kind: store.Write, Durable: true, Buf: r.Buf(4096)}
+	b := store.Op{Kind: store.Flush}
+	a.X.Chan, b.X.Chan = c, c
+	a.X.N = 4096
+	c.wait(&a)
+	c.wait(&b)
+	c.nFlush++
+	if !c.wantSync() {
+		t.Fatal("no sync though all writes are done")
+	}
+	c.synced(unix.ECANCELED)
+	r.Wait(2)
+	if a.Errno != unix.ENOMEM || b.Errno != unix.ENOMEM || s.syncErr.Load() != 0 {
+		t.Fatalf("%v %v, kept %d", a.Errno, b.Errno, s.syncErr.Load())
+	}
+	w := store.Op{Kind: store.Read, Buf: r.Buf(4096)}
+	w.X.Chan = c
+	c.complete(&w, -int32(unix.ECANCELED))
+	r.Wait(1)
+	if w.Errno != unix.ENOMEM {
+		t.Fatal(w.Errno)
+	}
+	if e := r.Do(&store.Op{Kind: store.Flush}); e != 0 {
+		t.Fatalf("a flush afterwards: %v", e)
+	}
+}
+
 // One device hangs, with more operations than it has workers: the lane goes on, and so does every other store.
 func TestHangingDeviceHoldsUpItselfOnly(t *testing.T) {
 	hang := make(chan struct{})
