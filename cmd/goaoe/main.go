@@ -7,4 +7,4 @@ import (
 	"goaoe/internal/cli"
 )
 
-func main() { os.Exit(cli.MainAs(os.Args[0], os.Args[1:], os.Stdout, os.Stderr)) }
+func main() { os.Exit(cli.Process(os.Args, os.Stdout, os.Stderr)) }

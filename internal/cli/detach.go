@@ -90,8 +90,8 @@ func takeDetached(name string) *detached {
 	return &detached{name: name, out: os.NewFile(uintptr(fd), "ready")}
 }
 
-// isDetached tells whether this process was started by detach.
-func isDetached() bool { return os.Getenv(readyEnv) != "" }
+// isDetached tells whether this process was started by detach, or is the opener of one that was.
+func isDetached() bool { return os.Getenv(readyEnv) != "" || own.opener != nil }
 
 // ready lets the parent go. What is written to stdout and stderr from now on nobody sees.
 func (d *detached) ready() {

@@ -59,6 +59,7 @@ func doctorChecks() []doctorCheck {
 		{"daemon", "the running daemon: what it waits for, what failed, what is not saved", checkDaemon},
 		{"service", "whether it is started at boot", checkService},
 		{"permission", "the right to use packet sockets", checkPermission},
+		{"sandbox", "the rights that the daemon gives up after its start", checkSandbox},
 		{"io-uring", "whether fast storage access is allowed", checkURing},
 		{"memlock", "locked memory, which rings and buffers take", checkMemlock},
 		{"interface", "interfaces: carrier, MTU, speed, frames that the hardware loses", checkInterfaces},

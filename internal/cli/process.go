@@ -31,6 +31,7 @@ type processFlags struct {
 	logFormat string
 	logTarget string
 	socket    string
+	noSandbox bool
 }
 
 func (p *processFlags) register(fs *pflag.FlagSet) {
@@ -42,6 +43,7 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
 	fs.StringVar(&p.logTarget, "log-target", "stderr", "stderr, journal, syslog, or the path of a file")
 	fs.StringVar(&p.socket, "socket", "", "control socket for goaoe add, ls, set and the like; \"off\" for none")
+	fs.BoolVar(&p.noSandbox, "no-sandbox", false, "keep all rights, see [global] sandbox-*")
 }
 
 // apply makes flags that were given count in a configuration.
@@ -54,6 +56,10 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 	set("busy-poll", func() { c.Global.BusyPoll = p.busyPoll })
 	set("lanes", func() { c.Global.Lanes = p.lanes })
 	set("state-dir", func() { c.Global.StateDirectory = p.stateDir })
+	set("no-sandbox", func() {
+		on := !p.noSandbox
+		c.Global.SandboxCapabilities, c.Global.SandboxLandlock, c.Global.SandboxSeccomp = on, on, on
+	})
 	set("log-level", func() { c.Log.Level = p.logLevel })
 	set("log-format", func() { c.Log.Format = p.logFormat })
 	set("log-target", func() {
@@ -96,6 +102,9 @@ type process struct {
 }
 
 func (p *process) run() error {
+	if own.opener != nil {
+		return p.openFiles()
+	}
 	away := takeDetached(p.programName())
 	if parse := p.parse; away != nil {
 		p.parse = func(f config.Files) (*config.Config, config.Problems) {
@@ -135,6 +144,9 @@ func (p *process) run() error {
 	if err != nil {
 		return err
 	}
+	confined := confine(cfg, control, logs.Logger())
+	defer confined.close()
+	o.Confine = confined.apply
 	o.Socket = control.path()
 	o.Ready = func(s daemon.Status) {
 		defer away.ready()

@@ -94,6 +94,7 @@ func printStatus(ctx context.Context, out io.Writer, c *control.Client, s *contr
 	line("configuration", file)
 	line("state", s.StateDir)
 	line("socket", s.Socket)
+	line("sandbox", sandboxText(s.Sandbox))
 	line("process", fmt.Sprintf("%d, %s, log level %s", s.PID, count(s.Lanes, "lane"), s.LogLevel))
 	if err := w.Flush(); err != nil {
 		return err
@@ -105,6 +106,19 @@ func printStatus(ctx context.Context, out io.Writer, c *control.Client, s *contr
 		fmt.Fprintf(out, "waiting: %s\n", oneLine(t))
 	}
 	return nil
+}
+
+// sandboxText says what the daemon has given up, and what it has not.
+func sandboxText(parts []control.Confinement) string {
+	var on, off []string
+	for _, p := range parts {
+		if p.InForce {
+			on = append(on, p.Name+" ("+p.Text+")")
+		} else {
+			off = append(off, "not "+p.Name+": "+p.Text)
+		}
+	}
+	return strings.Join(append(on, off...), ", ")
 }
 
 // exportsText counts exports by their states.

@@ -128,6 +128,8 @@ func (b *builder) global() {
 		DuplicateCheck:  s.yes("duplicate-check"),
 		IOThreads:       int(s.num("io-threads")),
 		Ethers:          s.text("ethers"),
+
+		SandboxCapabilities: s.yes("sandbox-capabilities"), SandboxLandlock: s.yes("sandbox-landlock"), SandboxSeccomp: s.yes("sandbox-seccomp"),
 	}
 }
 

@@ -78,6 +78,11 @@ type Global struct {
 	DuplicateCheck  bool          `key:"duplicate-check"`   // ask the wire for another target with the address before serving it
 	IOThreads       int           `key:"io-threads"`        // workers per lane of the io-engine "threads", 1 to 256
 	Ethers          string        `key:"ethers"`            // file of names of Ethernet addresses
+
+	// What the process gives up after its start, see internal/sandbox.
+	SandboxCapabilities bool `key:"sandbox-capabilities"`
+	SandboxLandlock     bool `key:"sandbox-landlock"`
+	SandboxSeccomp      bool `key:"sandbox-seccomp"`
 }
 
 // Interface holds the settings of the interfaces whose names match a pattern. The first that matches counts.

@@ -3,11 +3,13 @@ package config
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"strings"
 
 	"goaoe/aoe"
+	"goaoe/internal/privsep"
 )
 
 // Ethers maps names of hosts to Ethernet addresses.
@@ -49,8 +51,8 @@ func ParseEthers(file string, data []byte) (Ethers, Problems) {
 
 // ReadEthers reads such a file. A file that does not exist is an empty one.
 func ReadEthers(file string) (Ethers, Problems) {
-	data, err := os.ReadFile(file)
-	if os.IsNotExist(err) {
+	data, err := privsep.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
 		return Ethers{}, nil
 	}
 	if err != nil {

@@ -91,6 +91,12 @@ var globalKeys = []Key{
 		Help: "Before an address is served, ask the wire whether another target has it."},
 	{Section: "global", Name: "io-threads", Type: TypeInt, Min: 1, Max: 256, Default: "16",
 		Help: "Workers per lane for the I/O engine \"threads\"."},
+	{Section: "global", Name: "sandbox-capabilities", Type: TypeBool, Default: "true",
+		Help: "Drop all capabilities that serving does not need."},
+	{Section: "global", Name: "sandbox-landlock", Type: TypeBool, Default: "true",
+		Help: "See nothing of the file system but the state directory; what is served is opened by a process of its own, goaoe-opener, and only what the configuration or a client of the control socket names."},
+	{Section: "global", Name: "sandbox-seccomp", Type: TypeBool, Default: "true",
+		Help: "Make no other system calls than those that serving needs."},
 	{Section: "global", Name: "ethers", Type: TypePath, Default: `"/etc/ethers"`,
 		Help: "File of names of Ethernet addresses (see ethers(5)). It need not exist."},
 }

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"goaoe/aoe"
+	"goaoe/internal/privsep"
 )
 
 // RunTime is the file name in a Position that stands for changes made at run time and not saved.
@@ -45,7 +45,7 @@ func ReadFiles(file string) (f Files, ps Problems) {
 	}
 	f.Main.Data = data
 	dir := DropInDir(file)
-	entries, err := os.ReadDir(dir) // sorted by name
+	entries, err := privsep.ReadDir(dir) // sorted by name
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		ps.add(fileProblem(dir, err))
 	}

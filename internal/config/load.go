@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"goaoe/internal/privsep"
 )
 
 // Options is what a configuration is made of beside the file.
@@ -33,7 +35,7 @@ func Load(file string, opt Options) (*Config, Problems) {
 
 // readFile reads a file of sensible size.
 func readFile(file string) ([]byte, error) {
-	f, err := os.Open(file)
+	f, err := privsep.Open(file)
 	if err != nil {
 		return nil, err
 	}

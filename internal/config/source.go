@@ -1,15 +1,13 @@
 package config
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
+
+	"goaoe/internal/privsep"
 )
 
 // NotFoundError says that a source is not there (yet). A daemon waits for it, a check reports it.
@@ -85,7 +83,7 @@ func ResolveSource(spec, sysroot string) (string, error) {
 	dir := linkDirs[tag]
 	if !ok || dir == "" {
 		path := filepath.Join(sysroot, spec)
-		if _, err := os.Stat(path); err != nil {
+		if _, err := privsep.StatSource(path); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				return "", &NotFoundError{Source: spec, Path: spec}
 			}
@@ -105,7 +103,7 @@ func ResolveSource(spec, sysroot string) (string, error) {
 		}
 	}
 	if sysroot == "" {
-		if path := blkid(tag, value); path != "" {
+		if path := privsep.Device(tag, value); path != "" {
 			return path, nil
 		}
 	}
@@ -125,16 +123,4 @@ func escapeLink(s string) string {
 		}
 	}
 	return b.String()
-}
-
-// blkid asks the program of that name for a device. Without the program there is no answer.
-func blkid(tag, value string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, "blkid", "-l", "-o", "device", "-t", tag+"="+value).Output()
-	path := strings.TrimSpace(string(out))
-	if err != nil || !strings.HasPrefix(path, "/") {
-		return ""
-	}
-	return path
 }

@@ -51,10 +51,19 @@ type Status struct {
 	Serving    int       `json:"serving"`    // of them served on an interface
 	Interfaces int       `json:"interfaces"` // open
 	Unsaved    int       `json:"unsaved"`    // exports with changes that the next start will not know
+	// Sandbox says which of its rights the daemon has given up: capabilities, files (landlock), system calls (seccomp).
+	Sandbox []Confinement `json:"sandbox,omitempty"`
 	// Waiting has one sentence for each thing that has no effect yet, e.g. "interface eth9 does not exist".
 	Waiting []string `json:"waiting"`
 	// Problems has one sentence for each thing that is wrong: a device that failed, an address that another target has, ...
 	Problems []string `json:"problems"`
+}
+
+// Confinement is one part of the sandbox of a daemon.
+type Confinement struct {
+	Name    string `json:"name"` // "capabilities", "landlock", "seccomp"
+	InForce bool   `json:"in_force"`
+	Text    string `json:"text"` // what is left, or why it is not in force
 }
 
 // States of an export.

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"goaoe/internal/privsep"
 )
 
 // SocketOptions say what a control socket is.
@@ -97,7 +99,7 @@ func (s *Socket) Path() string { return s.path }
 // Close removes the socket. It may be called again. The lock's file stays: removing it would let two processes have one each.
 func (s *Socket) Close() error {
 	s.once.Do(func() {
-		err := os.Remove(s.path)
+		err := privsep.Remove(s.path)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}

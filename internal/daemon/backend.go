@@ -63,7 +63,7 @@ func (b *backend) Status(ctx context.Context) (*control.Status, error) {
 		s := d.status(snap)
 		out := &control.Status{Version: d.o.Version, PID: os.Getpid(), Started: d.begun, Config: d.cfg.File, Format: d.o.Format, Socket: d.o.Socket,
 			Lanes: d.cfg.Global.Lanes, LogLevel: d.logLevel(), Exports: len(d.cfg.Exports), Interfaces: len(d.ports), Unsaved: len(d.layers.unsaved),
-			Waiting: s.Waiting, Problems: d.problems(snap)}
+			Sandbox: d.confined, Waiting: s.Waiting, Problems: d.problems(snap)}
 		if abs, err := filepath.Abs(out.Config); err == nil && out.Config != "" {
 			out.Config = abs // whoever reads it is in another folder
 		}

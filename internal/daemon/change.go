@@ -12,6 +12,7 @@ import (
 	"goaoe/internal/config"
 	"goaoe/internal/control"
 	"goaoe/internal/daemon/netwatch"
+	"goaoe/internal/privsep"
 )
 
 // batch is a set of changes on its way: what the layers would be with those that were taken so far.
@@ -119,6 +120,17 @@ func (b *batch) parse() error {
 				e.Message = p.Position.String() + ": " + e.Message
 			}
 			return e
+		}
+	}
+	diff := config.Diff(b.d.cfg, cfg)
+	for i := range diff.Changed {
+		if diff.Changed[i].New.Source != diff.Changed[i].Old.Source {
+			diff.Added = append(diff.Added, diff.Changed[i].New)
+		}
+	}
+	for i := range diff.Added {
+		if err := privsep.Permits(diff.Added[i].Source); err != nil {
+			return control.Errorf(control.CodeRefused, "%v", err)
 		}
 	}
 	b.cfg = cfg

@@ -17,6 +17,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/config"
+	"goaoe/internal/control"
 	"goaoe/internal/daemon/netwatch"
 	"goaoe/internal/daemon/state"
 	"goaoe/internal/engine"
@@ -54,6 +55,9 @@ type Options struct {
 	Volatile bool
 	// Version is told to initiators as the firmware revision, cut to 8 characters.
 	Version string
+	// Confine gives up rights that are not needed any more; it is called once, when the state directory (stateDir, or "") is open and before any
+	// frame is received. What it returns is told in Status. It may be nil.
+	Confine func(stateDir string) []control.Confinement
 	// Ready is called once, when everything that can be served is served.
 	Ready func(Status)
 	// Sysroot is put before paths of sources; empty but in tests.
@@ -95,6 +99,7 @@ type Daemon struct {
 	ready    bool
 	stuck    bool // the lanes could not be stopped
 	notifier *notifier
+	confined []control.Confinement
 }
 
 // New makes a daemon. Nothing is opened before Run.
@@ -125,6 +130,13 @@ func (d *Daemon) open() (err error) {
 		return err
 	}
 	d.machine = machineID(d.o.Sysroot, d.dir)
+	if d.o.Confine != nil {
+		path := ""
+		if d.dir != nil {
+			path = d.dir.Path()
+		}
+		d.confined = d.o.Confine(path)
+	}
 	if d.watch, err = netwatch.New(); err != nil {
 		return err
 	}

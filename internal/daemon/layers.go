@@ -1,9 +1,7 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -12,6 +10,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/config"
+	"goaoe/internal/privsep"
 )
 
 // layers are what the configuration in force is made of: the files as they were when they were last read, and on top of them
@@ -145,72 +144,4 @@ func (l *layers) forget(s *saving, a aoe.Addr) (ok bool, err error) {
 }
 
 // write writes the drop-ins. After an error everything is as it was before.
-func (s *saving) write() error {
-	if len(s.files) == 0 {
-		return nil
-	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return err
-	}
-	before := map[string][]byte{}
-	for _, name := range slices.Sorted(maps.Keys(s.files)) {
-		old, err := os.ReadFile(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return errors.Join(err, restore(before))
-		}
-		if err := replaceFile(name, s.files[name]); err != nil {
-			return errors.Join(err, restore(before))
-		}
-		before[name] = old
-	}
-	return syncDir(s.dir)
-}
-
-// restore puts files back.
-func restore(before map[string][]byte) error {
-	var errs []error
-	for name, data := range before {
-		errs = append(errs, replaceFile(name, data))
-	}
-	return errors.Join(errs...)
-}
-
-// replaceFile writes a file so that at any moment the old or the new one is there, whole. nil removes it. The entry in the
-// directory is durable only after syncDir.
-func replaceFile(name string, data []byte) error {
-	if data == nil {
-		if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
-	}
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".new*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Chmod(0o644)
-	}
-	if err == nil {
-		err = f.Sync()
-	}
-	err = errors.Join(err, f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err != nil {
-		_ = os.Remove(f.Name()) // it is of no use to anybody
-	}
-	return err
-}
-
-// syncDir makes the entries of a directory durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
-}
+func (s *saving) write() error { return privsep.WriteAll(s.dir, s.files) }

@@ -8,10 +8,13 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
 	"golang.org/x/sys/unix"
+
+	"goaoe/internal/privsep"
 )
 
 // stream is stderr.
@@ -59,9 +62,9 @@ type file struct {
 	part   bool // the last line was written in part: the disk was full
 }
 
-// openFile opens a log file. O_NONBLOCK keeps a named pipe from waiting for a reader.
+// openFile opens a log file.
 func openFile(path string, now func() time.Time) (*file, error) {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NONBLOCK|unix.O_NOCTTY, 0o640)
+	f, err := privsep.OpenLog(path)
 	if err != nil {
 		switch {
 		case errors.Is(err, os.ErrNotExist):
@@ -80,12 +83,16 @@ func (f *file) moved() bool {
 		return false
 	}
 	f.looked = f.now()
-	there, err := os.Stat(f.path)
+	there, err := privsep.StatLog(f.path)
 	if err != nil {
 		return errors.Is(err, os.ErrNotExist)
 	}
 	mine, err := f.f.Stat()
-	return err == nil && !os.SameFile(mine, there)
+	if err != nil {
+		return false
+	}
+	st, ok := mine.Sys().(*syscall.Stat_t)
+	return ok && (st.Ino != there.Ino || uint64(st.Dev) != there.Dev) //nolint:unconvert // of other widths elsewhere
 }
 
 func (f *file) write(ln *line) error {

@@ -118,6 +118,10 @@ func (r *rig) background() (pids []int) {
 	for _, p := range procs {
 		exe, _ := os.Readlink(p + "/exe")
 		cwd, _ := os.Readlink(p + "/cwd")
+		args, _ := os.ReadFile(p + "/cmdline")
+		if strings.HasPrefix(string(args), "goaoe-opener\x00") {
+			continue // it ends with its daemon
+		}
 		if pid, err := strconv.Atoi(filepath.Base(p)); err == nil && exe == r.bin && cwd == r.dir {
 			pids = append(pids, pid)
 		}

@@ -66,6 +66,7 @@ type rig struct {
 	dir    string
 	file   string // the configuration
 	socket string
+	flags  []string // of goaoe serve
 	daemon *exec.Cmd
 	log    *lockedBuffer
 	exited chan error
@@ -138,7 +139,7 @@ func (r *rig) configure(rest string) {
 func (r *rig) start() {
 	r.t.Helper()
 	r.log, r.exited = &lockedBuffer{}, make(chan error, 1)
-	r.daemon = exec.Command(r.bin, "serve", "-c", r.file)
+	r.daemon = exec.Command(r.bin, append([]string{"serve", "-c", r.file}, r.flags...)...)
 	r.daemon.Stderr = r.log
 	r.ns.Do(func() {
 		if err := r.daemon.Start(); err != nil {

@@ -3,12 +3,12 @@ package ggaoed
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"goaoe/aoe"
 	"goaoe/internal/config"
+	"goaoe/internal/privsep"
 )
 
 // stateDirs are where ggaoed keeps what initiators have set, unless state-directory says otherwise: it depends on how it was built.
@@ -53,11 +53,11 @@ func (r *reader) notTaken(p *config.Part, g *group, msg, hint string) {
 
 // savedFile returns what follows the head of a state file and the length in the head; nothing where there is no such file.
 func savedFile(path string, magic uint32) (body []byte, n int) {
-	st, err := os.Stat(path)
-	if err != nil || !st.Mode().IsRegular() || st.Size() > 64<<10 {
+	st, err := privsep.Stat(path)
+	if err != nil || !st.Regular() || st.Size > 64<<10 {
 		return nil, 0
 	}
-	data, err := os.ReadFile(path)
+	data, err := privsep.ReadFile(path)
 	if err != nil || len(data) < headLen || binary.NativeEndian.Uint32(data) != magic {
 		return nil, 0
 	}

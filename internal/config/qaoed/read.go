@@ -7,13 +7,13 @@ package qaoed
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 
 	"goaoe/internal/config"
+	"goaoe/internal/privsep"
 )
 
 // reader turns statements into a draft.
@@ -92,7 +92,7 @@ func (r *reader) include(s statement, depth int) (out []statement) {
 	if !filepath.IsAbs(pattern) {
 		r.problem(config.Warning, s.value.pos, "include", pattern, "a relative path, which depends on where qaoed was started", "begin with /; it is looked for in /")
 	}
-	found, err := filepath.Glob(filepath.Join("/", r.sysroot, pattern))
+	found, err := privsep.Glob(filepath.Join("/", r.sysroot, pattern))
 	if err != nil || len(found) == 0 {
 		r.problem(config.Error, s.value.pos, "include", pattern, "no such file", "name a file, or a pattern that some match")
 		return nil
@@ -117,14 +117,14 @@ const maxFile = 1 << 20
 
 // readSmall reads a file of sensible size.
 func readSmall(name string) ([]byte, error) {
-	st, err := os.Stat(name)
+	st, err := privsep.Stat(name)
 	switch {
 	case err != nil:
 		return nil, err
-	case !st.Mode().IsRegular() || st.Size() > maxFile:
+	case !st.Regular() || st.Size > maxFile:
 		return nil, fmt.Errorf("%s is no configuration file", name)
 	}
-	return os.ReadFile(name)
+	return privsep.ReadFile(name)
 }
 
 // problem notes a problem.

@@ -9,6 +9,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/link"
+	"goaoe/internal/privsep"
 	"goaoe/internal/sys"
 )
 
@@ -191,7 +192,7 @@ func setup(fd int, o Options) error {
 		size = defaultSndBuf
 	}
 	// The first needs CAP_NET_ADMIN; the second is capped by net.core.wmem_max, which still works.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, size) != nil {
+	if privsep.SendBuffer(fd, size) != nil {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, size); err != nil {
 			return fmt.Errorf("send buffer of %d bytes: %w", size, err)
 		}

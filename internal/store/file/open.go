@@ -6,12 +6,14 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"goaoe/internal/privsep"
 )
 
 // openFiles opens the path, buffered, and finds out what it is.
 func (s *Store) openFiles() error {
-	var st unix.Stat_t
-	if err := unix.Stat(s.path, &st); err != nil {
+	st, err := privsep.StatSource(s.path)
+	if err != nil {
 		return s.explain("opening", err)
 	}
 	switch st.Mode & unix.S_IFMT {
@@ -32,7 +34,7 @@ func (s *Store) openFiles() error {
 	if !s.dev {
 		wait = unix.O_NONBLOCK // what became a FIFO meanwhile must not block here
 	}
-	fd, err := unix.Open(s.path, s.mode()|wait, 0)
+	fd, err := privsep.OpenSource(s.path, s.mode()|wait)
 	if err != nil {
 		return s.explain("opening", err)
 	}
@@ -44,7 +46,7 @@ func (s *Store) openFiles() error {
 	if err := unix.Fstat(fd, &now); err != nil {
 		return s.explain("looking at", err)
 	}
-	if now.Mode != st.Mode || now.Rdev != st.Rdev {
+	if now.Mode != st.Mode || uint64(now.Rdev) != st.Rdev { //nolint:unconvert // of other widths elsewhere
 		return fmt.Errorf("%s was replaced while it was opened: try again", s.path)
 	}
 	if s.dev && !s.opts.ReadOnly {
@@ -68,7 +70,7 @@ func (s *Store) openDirect() error {
 	if s.dioMask < 0 {
 		return fmt.Errorf("%s: direct I/O is not possible on this file system: set direct-io = false", s.path)
 	}
-	fd, err := unix.Open(s.path, s.mode()|unix.O_DIRECT, 0)
+	fd, err := privsep.OpenSource(s.path, s.mode()|unix.O_DIRECT)
 	if err == unix.EINVAL || err == unix.EOPNOTSUPP {
 		return fmt.Errorf("%s: direct I/O is not possible on this file system (%w): set direct-io = false", s.path, err)
 	}
@@ -135,7 +137,7 @@ func (c *claim) take(path string, rdev uint64) error {
 	defer claims.Unlock()
 	d := claims.m[rdev]
 	if d == nil {
-		fd, err := unix.Open(path, unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC, 0)
+		fd, err := privsep.OpenSource(path, unix.O_RDWR|unix.O_EXCL|unix.O_CLOEXEC)
 		if err != nil {
 			return err
 		}

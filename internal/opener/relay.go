@@ -1,0 +1,151 @@
+package opener
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// The opener takes the connections of the control socket, reads along what clients ask for, and passes everything on, as it came, to the daemon, which
+// answers. What a request names as a source may be opened from then on: it was a client with the right to say so that named it. No bytes are
+// changed. What is no HTTP is passed on all the same: the daemon knows what to say to it.
+
+// Bounds of the relay.
+const (
+	maxClients = 256      // at a time; others wait
+	maxRead    = 2 << 20  // bytes of a request that are looked at, more than the daemon takes
+	maxHeader  = 80 << 10 // bytes of its head, the same
+)
+
+// serveControl takes connections of the control socket.
+func (s *Server) serveControl() {
+	limit := make(chan struct{}, maxClients)
+	for {
+		limit <- struct{}{}
+		c, err := s.control.AcceptUnix()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer func() { <-limit }()
+			s.relay(c)
+		}()
+	}
+}
+
+// relay connects a client with the daemon until both have ended.
+func (s *Server) relay(client *net.UnixConn) {
+	defer func() { _ = client.Close() }() // what could be said was said
+	daemon, other, err := pair(unix.SOCK_STREAM)
+	if err != nil {
+		return
+	}
+	defer func() { _ = daemon.Close() }() // likewise
+	s.mu.Lock()
+	_, _, err = s.conn.WriteMsgUnix([]byte{1}, unix.UnixRights(other), nil)
+	s.mu.Unlock()
+	_ = unix.Close(other)
+	if err != nil {
+		return
+	}
+	var wait sync.WaitGroup
+	wait.Add(1)
+	go func() {
+		defer wait.Done()
+		_, _ = io.Copy(client, daemon)
+		_ = client.CloseWrite()
+		_ = client.CloseRead() // the daemon is done: nobody reads any more
+	}()
+	if pid, err := peer(client); err == nil && pid != s.hello.PID { // the daemon cannot grant itself anything
+		s.follow(client, daemon)
+	}
+	_, _ = io.Copy(daemon, client)
+	_ = daemon.CloseWrite()
+	wait.Wait()
+}
+
+// follow passes on whole requests, each after its sources were granted, until there is one that it does not understand. Everything that it has read
+// was passed on then.
+func (s *Server) follow(client io.Reader, daemon io.Writer) {
+	b := &budget{r: client}
+	var read bytes.Buffer // and not passed on yet
+	in := bufio.NewReader(io.TeeReader(b, &read))
+	pass := func(keep int) bool { // all but the last bytes, which nobody has looked at yet
+		_, err := daemon.Write(read.Next(read.Len() - keep))
+		return err == nil
+	}
+	for {
+		b.n = maxHeader
+		req, err := http.ReadRequest(in)
+		if err != nil {
+			pass(0)
+			return
+		}
+		if req.Header.Get("Expect") != "" && !pass(in.Buffered()) { // the client wants to hear of the daemon first
+			return
+		}
+		b.n = maxRead
+		body, err := io.ReadAll(req.Body)
+		if err != nil {
+			pass(0)
+			return
+		}
+		if list := sourcesIn(body); len(list) > 0 {
+			s.rules.Grant(list)
+		}
+		if !pass(in.Buffered()) {
+			return
+		}
+	}
+}
+
+// budget is a reader that ends with an error after n bytes more.
+type budget struct {
+	r io.Reader
+	n int
+}
+
+var errBudget = errors.New("longer than what is looked at")
+
+func (b *budget) Read(p []byte) (int, error) {
+	if b.n <= 0 {
+		return 0, errBudget
+	}
+	n, err := b.r.Read(p[:min(len(p), b.n)])
+	b.n -= n
+	return n, err
+}
+
+// sourcesIn returns all that a request in JSON has under the name of source, however deep. The daemon takes names of fields in any case.
+func sourcesIn(body []byte) (list []string) {
+	var v any
+	if json.Unmarshal(body, &v) != nil {
+		return nil
+	}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		case map[string]any:
+			for k, x := range v {
+				if text, ok := x.(string); ok && strings.EqualFold(k, "source") {
+					list = append(list, text)
+				}
+				walk(x)
+			}
+		}
+	}
+	walk(v)
+	return list
+}
