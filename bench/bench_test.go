@@ -32,7 +32,7 @@ func rates(name string, v ...float64) entry {
 // measured is a row with two contestants and a goal of 2.
 func measured(latency bool, ours, peer entry) outcome {
 	o := outcome{ID: "x", Title: "work", MTU: 1500, Entries: []entry{ours, peer}, row: row{latency: latency,
-		contestants: []contestant{{"goaoe", goaoe, nil}, {"vblade", vblade, nil}}, goals: []goal{{"vblade", 2}}}}
+		contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}}, goals: []goal{{"vblade", 2}}}}
 	o.sum()
 	return o
 }
@@ -119,11 +119,36 @@ func TestParseFio(t *testing.T) {
 	}
 }
 
+// TestClients: the JSON of goaoe bench is read, what is none is not, and a client that needs more than its target has missed its goal.
+func TestClients(t *testing.T) {
+	good := `{"disks":[{"requests_per_second":1000,"latency":{"count":3000,"p50_us":20,"p99_9_us":90},"own_cpu_us_per_request":4,"target_cpu_us_per_request":5,"retransmits":0}]}`
+	s, err := parseBench([]byte(good))
+	if want := (sample{PerSecond: 1000, P50: 20, P999: 90, TargetCPU: 5, ClientCPU: 4, Requests: 3000}); err != nil || s != want {
+		t.Errorf("%+v, %v", s, err)
+	}
+	if s, err := parseBench([]byte(strings.Replace(good, `"retransmits":0`, `"retransmits":7`, 1))); err != nil || s.Void == "" {
+		t.Errorf("%+v, %v", s, err)
+	}
+	for _, bad := range []string{"", "{", `{"disks":[]}`, `{"disks":[{}]}`} {
+		if _, err := parseBench([]byte(bad)); err == nil {
+			t.Errorf("%q was taken for a result", bad)
+		}
+	}
+	for cpu, met := range map[float64]bool{4: true, 6: false} {
+		o := outcome{Entries: []entry{{Name: "ours", Samples: []sample{{PerSecond: 1, TargetCPU: 5, ClientCPU: cpu}}}},
+			row: row{frugal: true, contestants: []contestant{{name: "ours", client: []string{"bench"}}}}}
+		o.sum()
+		if len(o.Goals) != 1 || o.Goals[0].Met != met || len(o.Warnings) != 0 || !strings.Contains(o.Goals[0].line("ours", false), "ours / its target = ") {
+			t.Errorf("%v us: %+v %v", cpu, o.Goals, o.Warnings)
+		}
+	}
+}
+
 // TestRows: every row can be measured: ours comes first, peers of goals exist, and a request fits its MTU.
 func TestRows(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
-		if seen[r.id] || r.title == "" || len(r.contestants) == 0 || r.contestants[0].kind != goaoe {
+		if seen[r.id] || r.title == "" || len(r.contestants) == 0 || r.contestants[0].kind != goaoe && r.contestants[0].client == nil {
 			t.Errorf("row %+v", r)
 		}
 		seen[r.id] = true

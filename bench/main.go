@@ -112,11 +112,17 @@ func choose(pattern string) ([]row, error) {
 func find(own string, chosen []row) (map[string]string, error) {
 	found := map[string]string{}
 	for _, r := range chosen {
+		var kinds []string
 		for _, c := range r.contestants {
-			if found[c.kind] != "" {
+			if kinds = append(kinds, c.kind); c.client != nil {
+				kinds = append(kinds, goaoe)
+			}
+		}
+		for _, kind := range kinds {
+			if found[kind] != "" {
 				continue
 			}
-			name := c.kind
+			name := kind
 			if name == goaoe {
 				name = own
 			}
@@ -125,9 +131,9 @@ func find(own string, chosen []row) (map[string]string, error) {
 				path, err = filepath.Abs(path)
 			}
 			if err != nil {
-				return nil, fmt.Errorf("row %s needs %s, which is not there (%s): %w", r.id, c.kind, packages[c.kind], err)
+				return nil, fmt.Errorf("row %s needs %s, which is not there (%s): %w", r.id, kind, packages[kind], err)
 			}
-			found[c.kind] = path
+			found[kind] = path
 		}
 	}
 	return found, nil

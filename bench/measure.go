@@ -1,8 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -17,6 +21,7 @@ type sample struct {
 	P50         float64 `json:"p50_us"`
 	P999        float64 `json:"p99_9_us"`
 	TargetCPU   float64 `json:"target_cpu_us_per_request,omitempty"`
+	ClientCPU   float64 `json:"client_cpu_us_per_request,omitempty"`
 	ClientIdle  float64 `json:"client_idle,omitempty"` // share of the time in which the load generator waited
 	Requests    uint64  `json:"requests,omitempty"`
 	Retransmits uint64  `json:"retransmits,omitempty"`
@@ -103,6 +108,16 @@ func (b *bench) once(ctx context.Context, r row, c contestant, id string) sample
 		return sample{Void: err.Error()}
 	}
 	defer p.stop()
+	if c.client != nil {
+		s, err := b.other(ctx, c, p.cmd.Process.Pid)
+		if gone := p.gone(); gone != nil {
+			err = gone
+		}
+		if err != nil {
+			s.Void = err.Error()
+		}
+		return s
+	}
 	w := r.work
 	w.Interface, w.Addr = clientIf, aoe.Addr{Major: 0, Minor: 1}
 	w.Warmup, w.Duration = b.warmup, b.duration
@@ -116,8 +131,53 @@ func (b *bench) once(ctx context.Context, r row, c contestant, id string) sample
 	if err != nil {
 		return sample{Void: err.Error()}
 	}
-	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), ClientIdle: res.Idle, Requests: res.Requests,
+	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), ClientCPU: res.OwnCPU * 1e6 / float64(max(res.Requests, 1)), ClientIdle: res.Idle, Requests: res.Requests,
 		Retransmits: res.Retransmits, Errors: res.Errors, Mismatches: res.Mismatches, Void: res.Bad()}
+}
+
+// other runs goaoe as the client of a target, on the client's CPU with all its threads.
+func (b *bench) other(ctx context.Context, c contestant, pid int) (sample, error) {
+	args := append(append([]string{}, c.client...), "--warmup", ms(b.warmup), "--duration", ms(b.duration), "--target-pid", fmt.Sprint(pid),
+		"--seed", fmt.Sprint(time.Now().UnixNano()), "--timeout", "10s")
+	cmd := exec.CommandContext(ctx, b.programs[goaoe], args...)
+	var out, bad bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &bad
+	if err := onCPU(b.clientOn, cmd.Start); err != nil {
+		return sample{}, err
+	}
+	if err := cmd.Wait(); err != nil {
+		return sample{}, fmt.Errorf("goaoe %s: %w: %s", c.client[0], err, tail(append(bad.Bytes(), out.Bytes()...)))
+	}
+	return parseBench(out.Bytes())
+}
+
+// parseBench reads the JSON of goaoe bench.
+func parseBench(out []byte) (sample, error) {
+	var v struct {
+		Disks []struct {
+			Rate    float64 `json:"requests_per_second"`
+			Latency struct {
+				Count uint64  `json:"count"`
+				P50   float64 `json:"p50_us"`
+				P999  float64 `json:"p99_9_us"`
+			} `json:"latency"`
+			OwnCPU    float64 `json:"own_cpu_us_per_request"`
+			TargetCPU float64 `json:"target_cpu_us_per_request"`
+			Again     uint64  `json:"retransmits"`
+		} `json:"disks"`
+	}
+	if err := json.Unmarshal(out, &v); err != nil {
+		return sample{}, fmt.Errorf("the JSON of goaoe bench: %w: %s", err, tail(out))
+	}
+	if len(v.Disks) != 1 || v.Disks[0].Rate <= 0 || v.Disks[0].Latency.Count == 0 {
+		return sample{}, errors.New("goaoe bench measured nothing: " + tail(out))
+	}
+	d := v.Disks[0]
+	s := sample{PerSecond: d.Rate, P50: d.Latency.P50, P999: d.Latency.P999, TargetCPU: d.TargetCPU, ClientCPU: d.OwnCPU, Requests: d.Latency.Count, Retransmits: d.Again}
+	if d.Again > 0 {
+		s.Void = fmt.Sprintf("%d requests had to be sent again", d.Again)
+	}
+	return s, nil
 }
 
 func us(d time.Duration) float64 { return float64(d) / 1e3 }
@@ -127,5 +187,9 @@ func describe(c contestant) string {
 	if c.kind == fio {
 		return strings.Join(fioArgs(c, "IMAGE", timing{duration: 3 * time.Second}), " ")
 	}
-	return strings.Join(argv(c.kind, c.args, "IMAGE", "DIR"), " ")
+	target := strings.Join(argv(c.kind, c.args, "IMAGE", "DIR"), " ")
+	if c.client != nil {
+		return target + " & goaoe " + strings.Join(c.client, " ")
+	}
+	return target
 }

@@ -31,7 +31,8 @@ type entry struct {
 
 // verdict is how a goal came out.
 type verdict struct {
-	Peer  string  `json:"peer"`
+	Peer  string  `json:"peer,omitempty"`
+	Own   bool    `json:"own_cpu,omitempty"` // CPU time of the client by that of its target: less is better
 	Want  float64 `json:"want"`
 	Ratio float64 `json:"ratio"` // 0 when void
 	Met   bool    `json:"met"`
@@ -68,7 +69,7 @@ func median(v []float64) float64 {
 
 // sum makes the medians. One void repetition makes the entry void, and says why: the others would hide what was wrong.
 func (e *entry) sum(latency bool) {
-	var rate, p50, p999, cpu, idle []float64
+	var rate, p50, p999, cpu, own, idle []float64
 	for i, s := range e.Samples {
 		if s.Void != "" {
 			if e.Void == "" {
@@ -77,7 +78,7 @@ func (e *entry) sum(latency bool) {
 			continue
 		}
 		rate, p50, p999 = append(rate, s.PerSecond), append(p50, s.P50), append(p999, s.P999)
-		cpu, idle = append(cpu, s.TargetCPU), append(idle, s.ClientIdle)
+		cpu, own, idle = append(cpu, s.TargetCPU), append(own, s.ClientCPU), append(idle, s.ClientIdle)
 	}
 	if len(rate) == 0 {
 		if e.Void == "" {
@@ -85,7 +86,7 @@ func (e *entry) sum(latency bool) {
 		}
 		return
 	}
-	e.Median = sample{PerSecond: median(rate), P50: median(p50), P999: median(p999), TargetCPU: median(cpu), ClientIdle: median(idle)}
+	e.Median = sample{PerSecond: median(rate), P50: median(p50), P999: median(p999), TargetCPU: median(cpu), ClientCPU: median(own), ClientIdle: median(idle)}
 	of := rate
 	if e.headline = e.Median.PerSecond; latency {
 		of, e.headline = p50, e.Median.P50
@@ -125,8 +126,19 @@ func (o *outcome) sum() {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("noisy: the repetitions of %s differ by %.0f %%", peer.Name, peer.Spread*100))
 		}
 	}
+	if o.row.frugal {
+		v := verdict{Own: true, Want: 1, Void: o.Void}
+		if v.Void == "" {
+			v.Void = ours.Void
+		}
+		if v.Void == "" {
+			v.Ratio = ours.Median.ClientCPU / ours.Median.TargetCPU
+		}
+		v.Met = v.Void == "" && v.Ratio < v.Want
+		o.Goals = append(o.Goals, v)
+	}
 	for i, e := range o.Entries {
-		if o.row.contestants[i].kind != fio && e.Void == "" && e.Median.ClientIdle < littleIdle {
+		if c := o.row.contestants[i]; c.kind != fio && c.client == nil && e.Void == "" && e.Median.ClientIdle < littleIdle {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("the load generator waited for %.0f %% of the time only: %s may be faster than it could ask",
 				e.Median.ClientIdle*100, e.Name))
 		}
@@ -152,17 +164,20 @@ func (r *report) text(w io.Writer) {
 		if o.row.latency {
 			unit = "p50 us"
 		}
-		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\tclient idle\t%s min..max\tspread\t\n", unit)
-		for _, e := range o.Entries {
+		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\tclient CPU us\tclient idle\t%s min..max\tspread\t\n", unit)
+		for j, e := range o.Entries {
 			if e.Median.PerSecond == 0 {
-				fmt.Fprintf(t, "  %s\t-\t-\t-\t-\t-\t-\t-\t\n", e.Name)
+				fmt.Fprintf(t, "  %s\t-\t-\t-\t-\t-\t-\t-\t-\t\n", e.Name)
 				continue
 			}
-			cpu, idle := "-", "-" // fio has no target
+			cpu, own, idle := "-", "-", "-" // fio has no target
 			if e.Median.TargetCPU > 0 {
-				cpu, idle = fmt.Sprintf("%.2f", e.Median.TargetCPU), fmt.Sprintf("%.0f %%", e.Median.ClientIdle*100)
+				cpu, own, idle = fmt.Sprintf("%.2f", e.Median.TargetCPU), fmt.Sprintf("%.2f", e.Median.ClientCPU), fmt.Sprintf("%.0f %%", e.Median.ClientIdle*100)
 			}
-			fmt.Fprintf(t, "  %s\t%.0f\t%.1f\t%.1f\t%s\t%s\t%s..%s\t%.0f %%\t\n", e.Name, e.Median.PerSecond, e.Median.P50, e.Median.P999, cpu, idle,
+			if o.row.contestants[j].client != nil { // it sleeps when there is nothing to do
+				idle = "-"
+			}
+			fmt.Fprintf(t, "  %s\t%.0f\t%.1f\t%.1f\t%s\t%s\t%s\t%s..%s\t%.0f %%\t\n", e.Name, e.Median.PerSecond, e.Median.P50, e.Median.P999, cpu, own, idle,
 				short(e.Min), short(e.Max), e.Spread*100)
 		}
 		t.Flush()
@@ -189,6 +204,9 @@ func (v *verdict) line(ours string, latency bool) string {
 	if latency {
 		what = fmt.Sprintf("median latency %s / %s", v.Peer, ours)
 	}
+	if v.Own {
+		what = "CPU time for a request, " + ours + " / its target"
+	}
 	if v.Void != "" {
 		return fmt.Sprintf("%s: void, goal %.2f", what, v.Want)
 	}
@@ -196,7 +214,11 @@ func (v *verdict) line(ours string, latency bool) string {
 	if !v.Met {
 		met = "MISSED"
 	}
-	return fmt.Sprintf("%s = %.2f, goal %.2f: %s", what, v.Ratio, v.Want, met)
+	goal := "goal"
+	if v.Own {
+		goal = "goal below"
+	}
+	return fmt.Sprintf("%s = %.2f, %s %.2f: %s", what, v.Ratio, goal, v.Want, met)
 }
 
 func short(v float64) string {

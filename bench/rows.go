@@ -18,6 +18,8 @@ type contestant struct {
 	name string // as in the table, unique in its row
 	kind string
 	args []string // of fio: those besides what every run has
+	// client is the command line of goaoe when it is the client of the target in the load generator's place; nil: the load generator.
+	client []string
 }
 
 // goal is what the first contestant of a row must reach against another.
@@ -32,6 +34,7 @@ type row struct {
 	mtu         int
 	work        loadgen.Config
 	cached      bool // the image is read through before, so that it is in the page cache
+	frugal      bool // the first contestant's client must need less CPU time for a request than its target
 	latency     bool // the goals compare median latencies (peer's by ours), not rates
 	contestants []contestant
 	goals       []goal
@@ -69,42 +72,49 @@ func rows() []row {
 	return []row{
 		{
 			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: reads4k, cached: true,
-			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export()}},
 			goals:       []goal{{"vblade", 1.25}},
 		},
 		{
 			id: "b", title: "1 KiB random reads, depth 64, page cache", mtu: 1500, work: loadgen.Config{Depth: 64, Sectors: 2}, cached: true,
-			contestants: []contestant{{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export("-b", "64")}},
+			contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export("-b", "64")}},
 			goals:       []goal{{"vblade", 1.3}},
 		},
 		{
 			id: "c", title: "4 KiB random reads, depth 32, direct", mtu: 9000, work: reads4k,
-			contestants: []contestant{{"goaoe -d", goaoe, goaoeExport("-d")}, {"vblade -d", vblade, export("-d")},
-				{"fio", fio, []string{"--rw=randread", "--bs=4k", "--iodepth=32"}}},
+			contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")}, {name: "vblade -d", kind: vblade, args: export("-d")},
+				{name: "fio", kind: fio, args: []string{"--rw=randread", "--bs=4k", "--iodepth=32"}}},
 			goals: []goal{{"fio", 0.8}, {"vblade -d", 6}},
 		},
 		{
 			id: "d", title: "4 KiB random writes, depth 32, direct, durable", mtu: 9000, work: writes4k,
-			contestants: []contestant{{"goaoe -d", goaoe, goaoeExport("-d")}, {"vblade -d -s", vblade, export("-d", "-s")},
-				{"fio", fio, []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--sync=dsync"}}},
+			contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")}, {name: "vblade -d -s", kind: vblade, args: export("-d", "-s")},
+				{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--sync=dsync"}}},
 			goals: []goal{{"fio", 0.8}, {"vblade -d -s", 4}},
 		},
 		{
 			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: one, cached: true, latency: true,
-			contestants: []contestant{{"goaoe --busy-poll 100us", goaoe, goaoeExport("--write-cache", "--busy-poll", "100us")},
-				{"goaoe", goaoe, goaoeExport("--write-cache")}, {"vblade", vblade, export()}},
+			contestants: []contestant{{name: "goaoe --busy-poll 100us", kind: goaoe, args: goaoeExport("--write-cache", "--busy-poll", "100us")},
+				{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export()}},
 			goals: []goal{{"vblade", 2}},
 		},
 		{
 			id: "f", title: "4 KiB random reads, depth 32, memory (no storage; the data is not compared)", mtu: 9000,
-			work: loadgen.Config{Depth: 32, Sectors: 8, NoVerify: true},
-			contestants: []contestant{{"goaoe mem:16M", goaoe,
-				goaoeMemory()}},
+			work:        loadgen.Config{Depth: 32, Sectors: 8, NoVerify: true},
+			contestants: []contestant{{name: "goaoe mem:16M", kind: goaoe, args: goaoeMemory()}},
 		},
 		{
 			id: "g", title: "1 KiB random reads, depth 64, memory (no storage; the data is not compared)", mtu: 1500,
 			work:        loadgen.Config{Depth: 64, Sectors: 2, NoVerify: true},
-			contestants: []contestant{{"goaoe mem:16M", goaoe, goaoeMemory()}},
+			contestants: []contestant{{name: "goaoe mem:16M", kind: goaoe, args: goaoeMemory()}},
+		},
+		{
+			id: "h", title: "the other end: goaoe bench and the load generator, both at vblade, 4 KiB random reads, depth 32, page cache", mtu: 9000,
+			work: reads4k, cached: true, frugal: true,
+			contestants: []contestant{
+				{name: "goaoe bench", kind: vblade, args: export("-b", "64"), client: []string{"bench", "0.1", "-i", clientIf, "--json", "--depth", "32", "--size", "4096"}},
+				{name: "load generator", kind: vblade, args: export("-b", "64")}},
+			goals: []goal{{"load generator", 0.95}},
 		},
 	}
 }

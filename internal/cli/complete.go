@@ -226,6 +226,7 @@ func argumentCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"announce":      exports,
 		"attach":        completeTargets(env),
 		"detach":        completeAttached,
+		"bench":         completeTargets(env),
 		"capture":       completeNothing,
 		"check":         completeConfigFiles,
 		"convert":       completeFiles,
@@ -269,6 +270,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"log-target": completeWords("stderr", "journal", "syslog"),
 		"run-dir":    completeFolders,
 		"socket":     completeFiles,
+		"svg":        completeFiles,
 		"state-dir":  completeFolders,
 	}
 }

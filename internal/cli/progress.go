@@ -50,7 +50,14 @@ func (p *progressLine) show(phase string, done, total int64) {
 		p.marks = p.marks[1:]
 	}
 	p.marks = append(p.marks, mark{now, done})
-	line := p.line(now, done, total)
+	p.text(p.line(now, done, total))
+}
+
+// text shows a line.
+func (p *progressLine) text(line string) {
+	if p.columns == 0 {
+		return
+	}
 	if n := []rune(line); len(n) >= p.columns {
 		line = string(n[:max(p.columns-1, 0)])
 	}

@@ -42,6 +42,7 @@ func commands() []func(*Env) *cobra.Command {
 		newAnnounceCmd,
 		newAttachCmd,
 		newAttachedCmd,
+		newBenchCmd,
 		newCaptureCmd,
 		newCheckCmd,
 		newClearCmd,

@@ -66,3 +66,36 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 	}
 	return h.Max()
 }
+
+// Each calls f for each step that has something in it, in their order: n latencies of from low to high nanoseconds.
+func (h *Histogram) Each(f func(low, high int64, n uint64)) {
+	for i, c := range &h.count {
+		if c == 0 {
+			continue
+		}
+		low := int64(0)
+		if i > 0 {
+			low = upper(i-1) + 1
+		}
+		f(low, min(upper(i), max(h.max, low)), c)
+	}
+}
+
+// Merge adds what o has.
+func (h *Histogram) Merge(o *Histogram) {
+	for i, c := range &o.count {
+		h.count[i] += c
+	}
+	h.n += o.n
+	h.max = max(h.max, o.max)
+}
+
+// Mean is the mean latency, within 1 %.
+func (h *Histogram) Mean() time.Duration {
+	if h.n == 0 {
+		return 0
+	}
+	sum := 0.0
+	h.Each(func(low, high int64, n uint64) { sum += float64(low+high) / 2 * float64(n) })
+	return time.Duration(sum / float64(h.n))
+}
