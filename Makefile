@@ -2,6 +2,7 @@
 # make run     builds it and shows it at work: no hardware, no configuration
 # make test    installs what the tests need and runs them all (test/run says which, and takes arguments)
 # make soak    looks for rare mistakes for a long time (SOAK=8h; test/soak says what); not part of make test
+# make evidence runs what shows that goaoe keeps its promises, and writes docs/evidence.md (an hour, as root)
 # make bench   side by side with vblade and fio; prints a table and writes it to out/bench (root; BENCHFLAGS=-h tells the flags)
 # make man     the manual pages, in man/
 # make deb     a Debian package for this kind of machine in out/packages; make rpm: an RPM; make container: an OCI image
@@ -14,7 +15,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 ARCH := amd64
 
-.PHONY: build run test soak bench man deb rpm container release fmt lint clean
+.PHONY: build run test soak evidence bench man deb rpm container release fmt lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X goaoe/internal/cli.Version=$(VERSION)' -o bin/goaoe ./cmd/goaoe
@@ -27,6 +28,9 @@ test:
 
 soak:
 	test/soak $(SOAK)
+
+evidence:
+	go run ./test/evidence
 
 bench: build
 	go run ./bench $(BENCHFLAGS)
