@@ -132,10 +132,13 @@ func (p *pinger) cmd() aoe.Command {
 
 func (p *pinger) run(ctx context.Context) error {
 	next := time.Now()
-	for p.o.Count == 0 || p.sent < p.o.Count || p.open > 0 {
+	for {
 		now := time.Now()
 		p.expire(now)
 		more := p.o.Count == 0 || p.sent < p.o.Count
+		if !more && p.open == 0 {
+			return nil
+		}
 		if more && (!now.Before(next) || p.o.Flood && p.open == 0 && p.sent > 0) {
 			p.send(now)
 			if next = next.Add(p.o.Interval); next.Before(now) {
@@ -159,7 +162,6 @@ func (p *pinger) run(ctx context.Context) error {
 			return nil
 		}
 	}
-	return nil
 }
 
 // wait receives until something came or the time is there. An interface that is down is no reason to stop: ping shows that as loss.

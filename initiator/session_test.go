@@ -422,7 +422,7 @@ func TestSessionPing(t *testing.T) {
 	t.Parallel()
 	var late []byte
 	n := 0
-	_, s := session(t, SessionOptions{}, func(_ *made, h aoe.Header, f []byte) [][]byte {
+	m, s := session(t, SessionOptions{Timeout: 500 * time.Millisecond}, func(_ *made, h aoe.Header, f []byte) [][]byte {
 		n++
 		ok := reply(h, 0, 0, configBody(0, "")...)
 		switch n {
@@ -472,6 +472,12 @@ func TestSessionPing(t *testing.T) {
 	if err := s.PingMany(context.Background(), PingOptions{Count: 1, Size: 1501}, func(Pong) {}); err == nil || !strings.Contains(err.Error(), "at most 1500") {
 		t.Errorf("1501 bytes: %v", err)
 	}
+	setN := func(v int) { m.mu.Lock(); defer m.mu.Unlock(); n = v }
+	setN(2) // the last one is lost: it is waited for, and no longer
+	if rtt, err := s.Ping(context.Background(), PingConfig, 0); err == nil || !errors.Is(err, ErrTimeout) {
+		t.Errorf("a lost ping: %v, %v", rtt, err)
+	}
+	setN(10)
 	count := 0
 	if err := s.PingMany(context.Background(), PingOptions{Count: 5000, Flood: true}, func(p Pong) {
 		if p.Err == nil {

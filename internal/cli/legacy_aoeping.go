@@ -143,7 +143,7 @@ func (p *aoeping) run() error {
 	if words == nil {
 		return p.late(err)
 	}
-	if p.raw {
+	if p.raw && !p.fields { // as the original, which prints one of them
 		fmt.Fprintln(out, "device identify response:")
 		hexDump(out, words)
 	}

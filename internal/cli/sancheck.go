@@ -48,7 +48,8 @@ type sanPath struct {
 	BufferCount int     `json:"buffer_count"`
 	Sent        int     `json:"sent"`
 	Lost        int     `json:"lost"`
-	RTT         float64 `json:"rtt_avg_ms"` // of the smallest frames
+	RTTMin      float64 `json:"rtt_min_ms"` // of the smallest frames
+	RTT         float64 `json:"rtt_median_ms"`
 	RTTMax      float64 `json:"rtt_max_ms"`
 	Model       string  `json:"model,omitempty"`
 	Serial      string  `json:"serial,omitempty"`
@@ -100,6 +101,7 @@ func newSancheckCmd(env *Env) *cobra.Command {
 			if ctx.Err() != nil {
 				return Failf("interrupted")
 			}
+			c.report.OK = c.report.OK && err == nil
 			if e := c.print(); e != nil {
 				return e
 			}
@@ -130,6 +132,9 @@ func (c *sanCheck) run(ctx context.Context, addrs []aoe.Addr) error {
 	}()
 	names := c.interfaces()
 	if len(names) == 0 {
+		if len(c.flags.interfaces) > 0 {
+			return Failf("%s cannot be used", strings.Join(c.flags.interfaces, ", ")).WithHint("ip link shows the interfaces")
+		}
 		return Failf("no Ethernet interface is up").WithHint("ip link set dev NAME up")
 	}
 	ways, err := c.find(ctx, names, addrs)

@@ -54,15 +54,15 @@ func (c *sanCheck) path(ctx context.Context, t initiator.Target) {
 			return
 		}
 	}
-	var sum, slowest time.Duration
-	answers := 0
+	var rtts []time.Duration
 	_ = s.PingMany(ctx, initiator.PingOptions{Count: sanPings, Flood: true, Wait: time.Second}, func(g initiator.Pong) { // its answers are all that matters here
 		if g.Err == nil && !g.Strange && !g.Duplicate {
-			sum, slowest, answers = sum+g.RTT, max(slowest, g.RTT), answers+1
+			rtts = append(rtts, g.RTT)
 		}
 	})
-	if answers > 0 {
-		p.RTT, p.RTTMax = ms(sum)/float64(answers), ms(slowest)
+	if n := len(rtts); n > 0 {
+		slices.Sort(rtts)
+		p.RTTMin, p.RTT, p.RTTMax = ms(rtts[0]), ms(rtts[n/2]), ms(rtts[n-1])
 	}
 	c.sizes(ctx, s, &p, subject)
 	c.loss(ctx, s, &p, subject)
@@ -106,9 +106,10 @@ func (c *sanCheck) copies(ctx context.Context, t initiator.Target, subject strin
 			}
 		}
 		cancel()
-		if n > 1 {
-			twice++
+		if n <= 1 {
+			break // in order; one more query would tell no more
 		}
+		twice++
 	}
 	switch {
 	case differ:
@@ -332,10 +333,10 @@ func (c *sanCheck) symmetric(a aoe.Addr, paths []sanPath) {
 		if !slices.Contains(macs, p.MAC) {
 			macs = append(macs, p.MAC)
 		}
-		if p.RTT > 0 && (best.RTT == 0 || p.RTT < best.RTT) {
+		if p.RTTMin > 0 && (best.RTTMin == 0 || p.RTTMin < best.RTTMin) {
 			best = p
 		}
-		if p.RTT > worst.RTT {
+		if p.RTTMin > worst.RTTMin {
 			worst = p
 		}
 		if p.MTU != byMTU.MTU {
@@ -352,8 +353,9 @@ func (c *sanCheck) symmetric(a aoe.Addr, paths []sanPath) {
 		c.say("asymmetric", levelNote, a.String(), "", "it is reached from %d interfaces here (%s) at %d addresses there (%s): the side with fewer limits the rate", len(ifaces), strings.Join(ifaces, ", "),
 			len(macs), strings.Join(macs, ", "))
 	}
-	if best.RTT > 0 && worst.RTT > 4*best.RTT && worst.RTT > best.RTT+0.5 {
-		c.say("asymmetric", levelWarning, a.String(), "look at speed and load of the slower path: goaoe ping "+a.String()+" -f -c 1000 -i "+worst.Interface, "its paths differ: %.3f ms on %s, %.3f ms on %s",
-			best.RTT, best.Interface, worst.RTT, worst.Interface)
+	// The shortest round trips: they tell of the path, and not of what else the machines were doing.
+	if best.RTTMin > 0 && worst.RTTMin > 4*best.RTTMin && worst.RTTMin > best.RTTMin+0.2 {
+		c.say("asymmetric", levelWarning, a.String(), "look at speed and load of the slower path: goaoe ping "+a.String()+" -f -c 1000 -i "+worst.Interface,
+			"its paths differ: a round trip takes at least %.3f ms on %s, %.3f ms on %s", best.RTTMin, best.Interface, worst.RTTMin, worst.Interface)
 	}
 }

@@ -127,7 +127,7 @@ func interruptible(cmd *cobra.Command) (context.Context, context.CancelFunc) {
 }
 
 // answerGrace is how long a search goes on after the first answer, for others that answer under the same address.
-const answerGrace = 150 * time.Millisecond
+const answerGrace = 100 * time.Millisecond
 
 // search returns the ways to the targets that answer, ordered. One exact address is not waited for longer than answerGrace after it was found; with wildcards
 // every search takes wait. It is an error when nobody answers.

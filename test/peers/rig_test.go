@@ -50,8 +50,10 @@ func TestMain(m *testing.M) {
 // rig is a pair of namespaces with goaoe serving in one of them, on t0, t1 ...; the tools run in the other, on h0, h1 ...
 type rig struct {
 	t      *testing.T
+	bin    string // goaoe
 	target string // namespace
 	host   string // namespace
+	middle string // namespace of what lies between them, when something does
 	log    *logBuffer
 }
 
@@ -79,6 +81,20 @@ var rigs atomic.Int32
 // In args, DIR stands for a folder that is removed at the end. All is removed when the test ends.
 func newRig(t *testing.T, mtu, n int, args ...string) *rig {
 	t.Helper()
+	r := emptyRig(t)
+	for i := range n {
+		ti, hi := fmt.Sprintf("t%d", i), fmt.Sprintf("h%d", i)
+		command(t, "ip", "link", "add", ti, "netns", r.target, "mtu", fmt.Sprint(mtu), "type", "veth", "peer", "name", hi, "netns", r.host, "mtu", fmt.Sprint(mtu))
+		command(t, "ip", "-n", r.target, "link", "set", ti, "up")
+		command(t, "ip", "-n", r.host, "link", "set", hi, "up")
+	}
+	r.start(r.bin, args)
+	return r
+}
+
+// emptyRig makes the namespaces, without links or a target.
+func emptyRig(t *testing.T) *rig {
+	t.Helper()
 	need.Root(t)
 	need.Linux(t, "")
 	need.Programs(t, "ip", "timeout", "aoeping", "aoecfg", "aoe-sancheck")
@@ -88,19 +104,12 @@ func newRig(t *testing.T, mtu, n int, args ...string) *rig {
 		t.Fatal(err)
 	}
 	id := fmt.Sprintf("goaoe-%d-%d", os.Getpid(), rigs.Add(1))
-	r := &rig{t: t, target: id + "-t", host: id + "-h", log: &logBuffer{}}
-	for _, ns := range []string{r.target, r.host} {
+	r := &rig{t: t, bin: bin, target: id + "-t", host: id + "-h", middle: id + "-m", log: &logBuffer{}}
+	for _, ns := range []string{r.target, r.host, r.middle} {
 		command(t, "ip", "netns", "add", ns)
 		t.Cleanup(func() { command(t, "ip", "netns", "del", ns) })
 		command(t, "ip", "netns", "exec", ns, "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true")
 	}
-	for i := range n {
-		ti, hi := fmt.Sprintf("t%d", i), fmt.Sprintf("h%d", i)
-		command(t, "ip", "link", "add", ti, "netns", r.target, "mtu", fmt.Sprint(mtu), "type", "veth", "peer", "name", hi, "netns", r.host, "mtu", fmt.Sprint(mtu))
-		command(t, "ip", "-n", r.target, "link", "set", ti, "up")
-		command(t, "ip", "-n", r.host, "link", "set", hi, "up")
-	}
-	r.start(bin, args)
 	return r
 }
 

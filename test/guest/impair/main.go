@@ -1,7 +1,7 @@
 // Command impair is a bad cable between two interfaces of a network namespace. It copies whole Ethernet frames from A to B
 // and from B to A and, on the way, loses, doubles, delays and reorders some of them.
 //
-//	impair [-loss PCT] [-dup PCT] [-reorder PCT] [-delay D] [-jitter D] [-seed N] A B
+//	impair [-loss PCT] [-dup PCT] [-reorder PCT] [-delay D] [-jitter D] [-max-ab N] [-max-ba N] [-seed N] A B
 //
 // A second copy follows up to 10 ms later, so usually after the answer. A reordered frame skips the delay or, where there is
 // none, is held back for up to 2 ms. Frames are copied when they arrive, so that a late copy holds what was sent (a queueing
@@ -30,6 +30,7 @@ const (
 	soSndbufForce  = 32 // SO_SNDBUFFORCE
 	packetOutgoing = 4  // PACKET_OUTGOING: a frame that this host sends
 	frameMax       = 1 << 16
+	etherLen       = 14
 	bufferBytes    = 64 << 20
 	copyDelayMax   = 10 * time.Millisecond
 	holdMax        = 2 * time.Millisecond
@@ -39,6 +40,7 @@ const (
 type faults struct {
 	loss, dup, reorder float64
 	delay, jitter      time.Duration
+	max                int // bytes behind the Ethernet header; longer frames are lost; 0: no limit
 }
 
 // late is a frame that waits for its time.
@@ -135,7 +137,7 @@ func (w *wire) chance(percent float64) bool { return w.rng.Float64()*100 < perce
 // pass does to a frame what the cable does to it.
 func (w *wire) pass(frame []byte) {
 	f := &w.faults
-	if w.chance(f.loss) {
+	if f.max > 0 && len(frame) > f.max+etherLen || w.chance(f.loss) {
 		w.lost.Add(1)
 		return
 	}
@@ -219,6 +221,8 @@ func main() {
 	flag.Float64Var(&f.reorder, "reorder", 0, "percent of frames reordered")
 	flag.DurationVar(&f.delay, "delay", 0, "delay of every frame")
 	flag.DurationVar(&f.jitter, "jitter", 0, "more delay, up to this")
+	maxAB := flag.Int("max-ab", 0, "longer frames (bytes behind the Ethernet header) are lost from A to B, as by a switch with a smaller MTU")
+	maxBA := flag.Int("max-ba", 0, "the same from B to A")
 	seed := flag.Int64("seed", 1, "seed of the random choices")
 	flag.Parse()
 	if flag.NArg() != 2 {
@@ -235,6 +239,7 @@ func main() {
 	var wires [2]*wire
 	for i := range wires {
 		wires[i] = &wire{from: fd[i], to: fd[1-i], faults: f, rng: rand.New(rand.NewSource(*seed*2 + int64(i))), wake: make(chan struct{}, 1)}
+		wires[i].faults.max = []int{*maxAB, *maxBA}[i]
 		go wires[i].sendLate()
 		go wires[i].receive()
 	}
