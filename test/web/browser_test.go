@@ -30,7 +30,7 @@ import (
 const token = "a-token-for-the-browser-suite"
 
 // patience is how long something on the page may take. Nothing here measures speed.
-const patience = 20 * time.Second
+const patience = 45 * time.Second
 
 var (
 	shots  = flag.String("shots", "", "folder to keep pictures of the page in")

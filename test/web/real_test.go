@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/bits"
 	"net"
 	"os"
 	"os/exec"
@@ -184,6 +185,39 @@ func (d *daemon) disk(address string) *initiator.Disk {
 	return disk
 }
 
+// announceAsAnother announces an address at the other end of the wire, as a second target would.
+func (d *daemon) announceAsAnother(address string) {
+	d.Helper()
+	addr, err := aoe.ParseAddr(address)
+	if err != nil {
+		d.Fatal(err)
+	}
+	d.ns.Do(func() {
+		protocol := bits.ReverseBytes16(aoe.EtherType)
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(protocol))
+		if err != nil {
+			d.Fatal(err)
+		}
+		defer func() { _ = unix.Close(fd) }()
+		vb, err := net.InterfaceByName("vb")
+		if err != nil {
+			d.Fatal(err)
+		}
+		frame := make([]byte, 1500)
+		h := aoe.Header{Dst: aoe.MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, Src: aoe.MAC{2, 0, 0, 0, 0, 0x77}, Version: aoe.Version, Flags: aoe.FlagResponse, Addr: addr, Cmd: aoe.CmdConfig}
+		n := 0
+		if _, err = h.Encode(frame); err == nil {
+			n, err = (&aoe.Config{BufferCount: 16, Sectors: 2}).Encode(frame)
+		}
+		if err == nil {
+			err = unix.Sendto(fd, frame[:max(n, 60)], 0, &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: vb.Index})
+		}
+		if err != nil {
+			d.Fatal(err)
+		}
+	})
+}
+
 // TestDaemon: the page of a real daemon, while an initiator reads and writes: it shows that, adds, changes and removes exports, is told of somebody
 // who was quicker, and survives the daemon.
 func TestDaemon(t *testing.T) {
@@ -224,6 +258,9 @@ func TestDaemon(t *testing.T) {
 	p.until("the initiator is there", `document.querySelectorAll("#initiatortable tbody tr").length === 1`)
 	p.until("what it does is shown", `/^[1-9].*B\/s$/.test(document.querySelector("#tiles > div:nth-child(4) dd span").innerText) && /^[1-9].*B\/s$/.test(document.querySelector("#tiles > div:nth-child(5) dd span").innerText)`)
 	p.until("charts have lines", `document.querySelectorAll("#chartbox path.line").length === 6`)
+	d.announceAsAnother("e0.1")
+	p.has("another target at 02:00:00:00:00:77 announces the same address on va")
+	p.has("two disks under one address get mixed up, which destroys data")
 	p.shot("page")
 
 	// Add.
