@@ -37,7 +37,7 @@ var variants = []broken{
 	{"durable", "writes are answered before they are on stable storage", 100},
 	{"fua", "FUA writes are not durable with the write cache on", 3000},
 	{"flush", "a flush is answered and does nothing", 2000},
-	{"flush-error", "a flush that failed is answered as done", 3000},
+	{"flush-error", "a flush that failed is answered as done", 6000},
 	{"cache-off", "the write cache is switched off without a flush", 3000},
 	{"cache-on", "the write cache is switched on although the user did not allow it", 3000},
 	{"bound", "the end of the export is checked one sector too late", 400},
@@ -49,7 +49,7 @@ var variants = []broken{
 	{"early-free", "a slot is free before its reply was sent: replies carry other data", 3000},
 	{"view-order", "a read out of memory is not in the order until it was sent", 2000},
 	{"read-error", "a read that failed is answered as if it had not", 400},
-	{"write-error", "a write that failed in the middle is answered as done", 3000},
+	{"write-error", "a write that failed in the middle is answered as done", 6000},
 	{"lost-completion", "of two operations that end together one is forgotten", 400},
 	{"lost-ready", "a request that waited for a place on the storage is forgotten", 400},
 	{"slot-leak", "a reply that could not be sent keeps its slot", 1000},
@@ -78,7 +78,7 @@ var variants = []broken{
 	{"sync-none", "the file store does not sync durable writes", 400},
 	{"sync-early", "a sync counts for writes that ended after it had begun", 400},
 	{"sync-error", "a sync that failed counts as done", 3000},
-	{"sync-once", "a flush after one that failed succeeds", 3000},
+	{"sync-once", "a flush after one that failed succeeds", 6000},
 	{"sync-each", "writes that are synced one by one are not", 1000},
 	{"flush-early", "the file store answers a flush at once", 3000},
 	{"short-transfer", "a transfer that ended early counts as whole", 400},
@@ -301,6 +301,7 @@ func TestVariants(t *testing.T) {
 		}
 		return seed, m[2]
 	}
+	t.Run("shrunk", func(t *testing.T) { shrunk(t, prog) })
 	if seed, what := try("", 200); seed != 0 {
 		t.Fatalf("without any variant: seed %d: %s", seed, what)
 	}
@@ -328,4 +329,34 @@ func TestVariants(t *testing.T) {
 	group.Wait()
 	slices.SortFunc(caught, func(a, b map[string]any) int { return strings.Compare(a["name"].(string), b["name"].(string)) })
 	evidence(t, "variants", caught)
+}
+
+var shrunkTo = regexp.MustCompile(`(?s)shrunk in \d+ runs: seed \d+, after \S+: ([^\n]*)\n\s+again: go test ./internal/sim (-run TestReplay -v [^\n]*)\n(.*?)\nFAIL`)
+
+// shrunk checks what a failing run prints: a short trace, and a command that gives the same failure each time.
+func shrunk(t *testing.T, prog string) {
+	call := func(args ...string) string {
+		cmd := exec.Command(prog, args...)
+		cmd.Env = append(os.Environ(), "GOAOE_BROKEN=order", "GOAOE_EVIDENCE=")
+		out, err := cmd.CombinedOutput()
+		if err == nil {
+			t.Fatalf("%v: nothing was found", args)
+		}
+		return string(out)
+	}
+	out := call("-test.run", "^TestSeeds$", "-sim.seeds=200")
+	m := shrunkTo.FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("no shrunk run in the output:\n%s", out)
+	}
+	if lines := strings.Count(m[3], "\n"); lines < 3 || lines > 90 {
+		t.Errorf("the trace has %d lines", lines)
+	}
+	args := strings.Fields(strings.ReplaceAll(m[2], "-run", "-test.run"))
+	args[slices.Index(args, "-v")] = "-test.v"
+	for range 2 {
+		if out := call(args...); !strings.Contains(out, m[1]) {
+			t.Errorf("%v does not give %q again:\n%s", args, m[1], out)
+		}
+	}
 }

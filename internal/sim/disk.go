@@ -203,40 +203,6 @@ func (x *executor) Reap(done []*store.Op) int {
 	return n
 }
 
-// fileDisk is a disk as the file store sees it: file.Device.
-type fileDisk struct{ *disk }
-
-// Transfer implements file.Device.
-func (d fileDisk) Transfer(write bool, off int64, buf []byte, sync bool, done func(int32)) {
-	kind := store.Read
-	if write {
-		kind = store.Write
-	}
-	d.plainly(&dop{kind: kind, durable: sync, off: off, buf: buf, n: len(buf)}, done)
-}
-
-// Punch implements file.Device.
-func (d fileDisk) Punch(off, n int64, done func(int32)) {
-	d.plainly(&dop{kind: store.Discard, off: off, n: int(n)}, done)
-}
-
-// Datasync implements file.Device.
-func (d fileDisk) Datasync(done func(int32)) { d.plainly(&dop{kind: store.Flush}, done) }
-
-func (d fileDisk) plainly(o *dop, done func(int32)) {
-	lane := d.w.site.stepping
-	d.w.model.settle(lane)
-	o.plain = true
-	o.done = func(moved int, e unix.Errno) {
-		if e != 0 {
-			moved = -int(e)
-		}
-		done(int32(moved))
-		d.w.site.wake(lane, 0)
-	}
-	d.begin(o)
-}
-
 // begin takes an operation in.
 func (d *disk) begin(o *dop) {
 	w := d.w
@@ -311,9 +277,10 @@ func (d *disk) apply(o *dop, n int, safe bool) {
 	if safe {
 		copy(d.safe[o.off:], o.data[:n])
 	}
-	for s := int(o.off) / sectorSize; s < (int(o.off)+n+sectorSize-1)/sectorSize; s++ {
+	for at := int(o.off); at < int(o.off)+n; at += halfSize {
+		s := at / sectorSize
 		d.liveAt[s] = d.changes
-		if safe {
+		if safe && at%sectorSize == 0 && at+sectorSize <= int(o.off)+n { // of a half the rest may still be in the cache only
 			d.safeAt[s] = d.changes
 		}
 	}
@@ -400,19 +367,6 @@ func (d *disk) complete(o *dop) {
 			ifText(e == 0 && moved != o.n && o.kind != store.Discard, fmt.Sprintf(" after %d bytes", moved), ""))
 	}
 	o.done(moved, e)
-}
-
-// forget is what the kernel does when a sync fails: it tells so once, and some of what it could not write counts as clean from then on.
-func (d *disk) forget(o *dop) {
-	x := d.w.model.exports[d.n]
-	for i := range x.halves {
-		x.halves[i].doom()
-	}
-	for s, n := range o.wasAt {
-		if n > d.safeAt[s] && n == d.liveAt[s] && d.rng.IntN(2) == 0 {
-			d.liveAt[s] = d.safeAt[s]
-		}
-	}
 }
 
 // sync makes durable what was in the cache when the flush began.

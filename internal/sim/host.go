@@ -319,9 +319,10 @@ func (h *host) transmit(r *request) {
 		return
 	}
 	f := h.head(p.nic, dst, int(a.Major), int(a.Minor), 0, r.tag, 36)
-	if r.wild == 1 {
+	switch r.wild {
+	case 1:
 		f[16], f[17] = 0xff, 0xff
-	} else if r.wild == 2 {
+	case 2:
 		f[18] = 0xff
 	}
 	putATA(f, r)

@@ -97,7 +97,7 @@ func (x *mexport) judge(f []byte, h *header, mtu int, commit bool) verdict {
 	case 2:
 		return x.judgeMask(f, commit)
 	case 3:
-		return x.judgeReserve(f, mtu, commit)
+		return x.judgeReserve(f, commit)
 	}
 	if h.wild() {
 		return silent()
@@ -293,7 +293,7 @@ func (x *mexport) judgeMask(f []byte, commit bool) verdict {
 	return verdictOf(oMask)
 }
 
-func (x *mexport) judgeReserve(f []byte, mtu int, commit bool) verdict {
+func (x *mexport) judgeReserve(f []byte, commit bool) verdict {
 	if len(f) < 26 {
 		return silent()
 	}

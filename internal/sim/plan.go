@@ -68,6 +68,7 @@ type netPlan struct {
 	Latency                                     int64
 	TxRoom                                      int // frames that a port takes before its queue is full; 0: no limit
 	Refuse                                      float64
+	Gather                                      int64 // how long an interface keeps frames, at most, before the lanes see them
 }
 
 // act is something that is done at a time.
@@ -82,7 +83,7 @@ func (a act) name(i int) string { return fmt.Sprintf("act:%d-%s", i, a.Kind) }
 
 var hostKinds = []string{"linux", "linux", "linux", "plan9", "winaoe", "ipxe", "illumos", "illumos", "admin", "fuzz"}
 
-var actKinds = []string{"kill", "kill", "power", "power", "restart", "restart", "down", "stuck", "hang", "hang", "errors", "errors", "remove", "readonly", "cache", "cache-off", "queue", "mtu", "port", "cut", "clock", "mtu", "grow", "deny", "buffers", "remove"}
+var actKinds = []string{"kill", "kill", "power", "power", "restart", "restart", "down", "stuck", "hang", "hang", "errors", "errors", "errors", "errors", "remove", "readonly", "cache", "cache-off", "queue", "mtu", "port", "cut", "clock", "mtu", "grow", "deny", "buffers", "remove"}
 
 func within(r *rand.Rand, lo, hi int) int { return lo + r.IntN(hi-lo+1) }
 
@@ -123,7 +124,8 @@ func newPlan(seed uint64) *plan {
 	}
 	for range within(r, 1, 4) {
 		h := hostPlan{Kind: hostKinds[r.IntN(len(hostKinds))], Ops: within(r, 10, 60), Export: r.IntN(len(p.Exports)), Window: 1 << r.IntN(5),
-			Hot: within(r, 2, 12), Start: r.Int64N(sec / 2), Pause: r.Int64N(20 * ms)}
+			Hot: within(r, 2, 12), Start: r.Int64N(sec / 2)}
+		h.Pause = r.Int64N([]int64{20 * ms, 300 * ms, 6 * p.Length / int64(h.Ops)}[r.IntN(3)])
 		p.Hosts = append(p.Hosts, h)
 	}
 	n := &p.Net
@@ -140,8 +142,9 @@ func newPlan(seed uint64) *plan {
 		n.TxRoom = within(r, 1, 12)
 		n.Refuse = rate(0.02)
 	}
+	n.Gather = []int64{30 * us, 30 * us, 300 * us, 3 * ms}[r.IntN(4)]
 	for range r.IntN(5) {
-		p.Acts = append(p.Acts, act{At: r.Int64N(p.Length), Kind: actKinds[r.IntN(len(actKinds))], N: r.IntN(16), For: 5*ms + r.Int64N(3*sec)})
+		p.Acts = append(p.Acts, act{At: r.Int64N(p.Length * 3 / 4), Kind: actKinds[r.IntN(len(actKinds))], N: r.IntN(16), For: 5*ms + r.Int64N(3*sec)})
 	}
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return int(a.At/1000 - b.At/1000) })
 	return p

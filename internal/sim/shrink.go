@@ -7,7 +7,7 @@ import (
 
 // Shrink looks for the smallest run that still breaks a rule: without initiators, faults and events that are not needed, and with as few
 // requests as possible. It need not be the same rule. runs is how many runs that took.
-func Shrink(f *Failure) (least *Failure, runs int) {
+func Shrink(f *BrokenError) (least *BrokenError, runs int) {
 	least = f
 	try := func(without []string) bool {
 		runs++

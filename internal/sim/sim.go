@@ -18,8 +18,8 @@ import (
 	"goaoe/internal/target"
 )
 
-// Failure is a rule that was broken.
-type Failure struct {
+// BrokenError is a rule that was broken.
+type BrokenError struct {
 	Seed    uint64
 	Without []string
 	At      time.Duration // virtual time
@@ -27,12 +27,12 @@ type Failure struct {
 }
 
 // Error tells what was broken, when, and how to see it again.
-func (f *Failure) Error() string {
+func (f *BrokenError) Error() string {
 	return fmt.Sprintf("seed %d, after %v: %s\n  again: %s", f.Seed, f.At, f.Text, f.Command())
 }
 
 // Command replays the run.
-func (f *Failure) Command() string {
+func (f *BrokenError) Command() string {
 	c := fmt.Sprintf("go test ./internal/sim -run TestReplay -v -sim.seed=%d", f.Seed)
 	if len(f.Without) > 0 {
 		c += " -sim.without=" + strings.Join(f.Without, ",")
@@ -89,8 +89,8 @@ func (c *Counts) add(o Counts) {
 type Result struct {
 	Hash    uint64 // of all events
 	Counts  Counts
-	Failure *Failure // nil: nothing was broken
-	Trace   []string // with Options.Verbose
+	Failure *BrokenError // nil: nothing was broken
+	Trace   []string     // with Options.Verbose
 }
 
 // The kinds of events in the hash.
@@ -116,7 +116,7 @@ type world struct {
 	counts  Counts
 	verbose bool
 	trace   []string
-	failure *Failure
+	failure *BrokenError
 	healed  bool // no faults any more
 	stamps  uint64
 
@@ -171,7 +171,7 @@ func (w *world) failf(format string, args ...any) {
 	if w.failure != nil {
 		return
 	}
-	w.failure = &Failure{Seed: w.plan.Seed, Without: w.opts.Without, At: time.Duration(w.now), Text: fmt.Sprintf(format, args...)}
+	w.failure = &BrokenError{Seed: w.plan.Seed, Without: w.opts.Without, At: time.Duration(w.now), Text: fmt.Sprintf(format, args...)}
 	w.sayf("BROKEN: %s", w.failure.Text)
 }
 

@@ -39,7 +39,7 @@ func TestSeeds(t *testing.T) {
 	var mu sync.Mutex
 	var group sync.WaitGroup
 	var all Counts
-	var first *Failure
+	var first *BrokenError
 	start, ran := time.Now(), 0
 	for range runtime.GOMAXPROCS(0) {
 		group.Add(1)
@@ -87,7 +87,7 @@ func TestSeeds(t *testing.T) {
 }
 
 // explain tells what went wrong in a run, on as few lines as possible.
-func explain(f *Failure) string {
+func explain(f *BrokenError) string {
 	s := f.Error()
 	if !*flagShrink {
 		return s

@@ -2,11 +2,8 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 
 	"goaoe/aoe"
 	"goaoe/internal/engine"
@@ -45,12 +42,6 @@ type siteExport struct {
 	slow    []slowItem
 	working bool
 	saving  *target.State // on its way to stable storage
-}
-
-type slowItem struct {
-	r engine.SlowRequest
-	p *port
-	a *arrival
 }
 
 func addrOf(n int) aoe.Addr { return aoe.Addr{Major: uint16(1 + n/2), Minor: uint8(n % 3)} }
@@ -284,107 +275,6 @@ func (s *site) turn(lane int) {
 	}
 }
 
-// slow takes a change of state out of the hot path.
-func (s *site) slow(r engine.SlowRequest) bool {
-	w := s.w
-	w.model.settle(s.stepping)
-	for _, x := range s.exps {
-		if x.te != r.Target {
-			continue
-		}
-		var p *port
-		for _, q := range w.ports {
-			if q.ep == r.Port {
-				p = q
-			}
-		}
-		m := w.model.exports[x.n]
-		a := w.model.find(m, p, r.Frame)
-		if a == nil {
-			return false
-		}
-		if x.closing || len(x.slow) >= 4 {
-			w.model.dropped(a)
-			return false
-		}
-		x.slow = append(x.slow, slowItem{r, p, a})
-		if !x.working {
-			x.working = true
-			s.later(x)
-		}
-		return true
-	}
-	w.failf("the slow path got a frame for no export")
-	return false
-}
-
-func (s *site) later(x *siteExport) {
-	gen := s.gen
-	s.w.after(s.rng.Int64N(300*us), func() {
-		if s.gen == gen && s.eng != nil {
-			s.work(x)
-		}
-	})
-}
-
-var (
-	errDisk = errors.New("the state cannot be saved")
-	errDead = errors.New("the daemon is dead")
-)
-
-// work carries out the next change of state, as the daemon's slow path does. Everything else goes on while the state is being saved.
-func (s *site) work(x *siteExport) {
-	w := s.w
-	if len(x.slow) == 0 || x.te == nil {
-		x.working = false
-		return
-	}
-	if s.depth >= 2 {
-		s.later(x)
-		return
-	}
-	it := x.slow[0]
-	x.slow = x.slow[1:]
-	gen, m, in := s.gen, w.model.exports[x.n], it.r.Port.Ingress()
-	h := readHeader(it.r.Frame)
-	m.next = m.state
-	v := m.judge(it.r.Frame, &h, in.MTU, true)
-	next, saved := m.next, true
-	buf := make([]byte, max(in.MTU+14, 1600))
-	s.depth++
-	n, drop := x.te.Commit(it.r.Frame, it.r.Tagged, it.r.TCI, in, buf, func(st *target.State) error {
-		if !slices.Equal(st.Config, next.Config) || !slices.Equal(st.Mask, next.Mask) || !slices.Equal(st.Reserve, next.Reserve) {
-			w.failf("export %d: the state to be saved is not what the request says", x.n)
-		}
-		x.saving = &next
-		w.runUntil(w.now + s.rng.Int64N([]int64{20 * ms, 20 * ms, 500 * ms}[s.rng.IntN(3)]))
-		switch {
-		case s.gen != gen || s.eng == nil:
-			return errDead
-		case !w.healed && s.rng.IntN(8) == 0:
-			x.saving, saved = nil, false
-			w.saw("save failed", 1)
-			return errDisk
-		}
-		x.saving = nil
-		m.state = next
-		return nil
-	})
-	s.depth--
-	if s.gen != gen || s.eng == nil {
-		return
-	}
-	if n == 0 {
-		it.r.Port.Stats(0).Drops[drop].Inc()
-		w.model.committed(it.a, v, saved, nil)
-	} else {
-		w.model.committed(it.a, v, saved, buf[:n])
-		it.a.acct.injected++
-		_ = it.r.Port.Inject(buf[:n])
-	}
-	s.later(x)
-}
-
 // stop ends the daemon in good order: what is in flight is finished and answered. then comes then.
 func (s *site) stop(then func()) {
 	gen, tries := s.gen, 0
@@ -473,107 +363,4 @@ func (s *site) die(power bool) {
 	}
 	s.eng.Kill()
 	s.gone()
-}
-
-// count takes the engine's counters before they are gone.
-func (s *site) count() {
-	w := s.w
-	for _, p := range w.ports {
-		if p.ep == nil {
-			continue
-		}
-		for l := range w.plan.Lanes {
-			st := p.ep.Stats(l)
-			for _, d := range []stats.Drop{stats.DropDuplicate, stats.DropFull, stats.DropStale, stats.DropSend, stats.DropMask, stats.DropAccess, stats.DropCompare, stats.DropWildcard, stats.DropBusy} {
-				w.saw("drop "+d.String(), int(st.Drops[d].Load()))
-			}
-			w.saw("drop closing or address", int(st.Drops[stats.DropClosing].Load()+st.Drops[stats.DropAddress].Load()))
-			w.saw("full send queue", int(st.TxFull.Load()))
-		}
-	}
-	for _, x := range s.exps {
-		if x.te == nil {
-			continue
-		}
-		st := x.te.Stats.Snapshot()
-		w.saw("view", int(st.Views))
-		w.saw("wait", int(st.Waits))
-		w.saw("stall", int(st.Stalls))
-		w.saw("retransmission", int(st.Retransmits))
-		w.saw("slow path", int(st.Slow))
-		w.saw("flush", int(st.Flushes))
-		w.saw("discard", int(st.Discards))
-		w.saw("storage error", int(st.Errors))
-		w.saw("refusal", int(st.Rejects))
-	}
-}
-
-// check looks for leaks. resting: nothing is in flight, so that all requests must be accounted for.
-func (s *site) check(resting bool) {
-	w := s.w
-	if err := s.eng.Audit(); err != nil {
-		w.failf("audit: %v", err)
-	}
-	for i, d := range w.disks {
-		if !d.checkGuard() {
-			w.failf("export %d: something behind its end was changed", i)
-		}
-	}
-	if !resting {
-		return
-	}
-	for i := range w.plan.Lanes {
-		if n := s.eng.LaneStats(i).SlotsUsed.Load(); n != 0 {
-			w.failf("lane %d: %d slots are in use although nothing is in flight", i, n)
-		}
-	}
-	for _, x := range s.exps {
-		if x.te == nil {
-			continue
-		}
-		if held, on := x.te.Stats.Held.Load(), x.te.Stats.OnStore.Load(); held != 0 || on != 0 {
-			w.failf("export %d: %d requests are held, %d on the store, although nothing is in flight", x.n, held, on)
-		}
-		w.model.exports[x.n].idle(-1)
-	}
-	for _, i := range s.eng.Initiators() {
-		if i.InFlight != 0 {
-			w.failf("%d requests of %v to %v are in flight, by the statistics", i.InFlight, i.MAC, i.Addr)
-		}
-	}
-	duplicates := 0
-	for _, p := range w.ports {
-		if p.ep == nil {
-			continue
-		}
-		for l := range w.plan.Lanes {
-			duplicates += int(p.ep.Stats(l).Drops[stats.DropDuplicate].Load())
-		}
-	}
-	if duplicates > w.model.repeats {
-		w.failf("%d requests were dropped as duplicates, and only %d repeated another", duplicates, w.model.repeats)
-	}
-	for _, p := range w.ports {
-		if p.ep == nil {
-			continue
-		}
-		var drops, tx uint64
-		var why []string
-		for l := range w.plan.Lanes {
-			st := p.ep.Stats(l)
-			for d := range st.Drops {
-				if n := st.Drops[d].Load(); n > 0 {
-					drops += n
-					why = append(why, fmt.Sprintf("%v %d", stats.Drop(d), n))
-				}
-			}
-			tx += st.TxFrames.Load()
-		}
-		if got, want := p.acct.answers+int(drops), p.acct.silences+p.acct.outcomes; got != want {
-			w.failf("port %d: %d requests arrived; %d were answered and %d counted as dropped (%s): the silence of %d is not explained", p.n, want, p.acct.answers, drops, strings.Join(why, ", "), want-got)
-		}
-		if int(tx)+p.acct.injected != p.acct.answers {
-			w.failf("port %d: %d replies were seen, and %d counted", p.n, p.acct.answers, int(tx)+p.acct.injected)
-		}
-	}
 }

@@ -150,7 +150,7 @@ func (p *port) receive(b []byte, r *rand.Rand) {
 	if (b[12] != 0x88 || b[13] != 0xa2 || !l.filter.Wants(b)) && r.IntN(4) != 0 {
 		return // the kernel's filter need not catch everything
 	}
-	p.seen = max(p.seen, w.now+r.Int64N(30*us))
+	p.seen = max(p.seen, w.now+r.Int64N(w.plan.Net.Gather))
 	w.at(p.seen, func() { l.push(f) })
 }
 
