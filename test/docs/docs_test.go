@@ -6,6 +6,8 @@
 //	<!-- run -->               as it is
 //	<!-- run: daemon -->       while a daemon runs with /etc/goaoe/goaoe.toml, which is made when the page has not made one
 //	<!-- run: moment -->       the same, with an initiator that asks all the time; each command may go on, and is ended after 2 s
+//	<!-- run: target -->       while targets run at the other end of eth1 and eth2: e0.1 on both, e0.2 on eth1
+//	<!-- run: target 3 -->     the same; each command is interrupted (SIGINT) after so many seconds
 //	<!-- run: background -->   the last command serves: it is started, waited for and ended
 //	<!-- run: python -->       a program in Python, while a daemon runs
 //
@@ -64,13 +66,34 @@ moment() {
 	case $rc in 0 | 124 | 130) ;; *) echo "exit status $rc" >&2; exit 1 ;; esac
 	[ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ] || { echo "it printed nothing" >&2; exit 1; }
 }
-finish() {
+target() {
+	[ -z "${TARGET:-}" ] || return 0
+	mkdir -p /run/goaoe/target
+	truncate -s 1G /run/goaoe/target/1.img /run/goaoe/target/2.img
+	cat >/run/goaoe/target/goaoe.toml <<-END
+	[global]
+	state-directory = "/run/goaoe/target/state"
+	[[export]]
+	address = "0.1"
+	source = "/run/goaoe/target/1.img"
+	interfaces = ["peer1", "peer2"]
+	smart = true
+	[[export]]
+	address = "0.2"
+	source = "/run/goaoe/target/2.img"
+	interfaces = ["peer1"]
+	END
+	GOAOE_SOCKET=off goaoe serve -c /run/goaoe/target/goaoe.toml 2>/run/goaoe/target/log & TARGET=$!
+	wait_ready /run/goaoe/target/log $TARGET
+}
+finish() { [ -z "${TARGET:-}" ] || { kill $TARGET; wait $TARGET; }; daemon_end; }
+daemon_end() {
 	[ -z "${TRAFFIC:-}" ] || kill $TRAFFIC
 	[ -z "${DAEMON:-}" ] || { kill $DAEMON; wait $DAEMON; }
 }
 `
 
-var block = regexp.MustCompile("(?m)^ *<!-- run(?:: ([a-z]+))? -->\n *```(?:sh|python)\n((?s).*?)\n *```$")
+var block = regexp.MustCompile("(?m)^ *<!-- run(?:: ([a-z]+(?: [0-9]+)?))? -->\n *```(?:sh|python)\n((?s).*?)\n *```$")
 
 // script turns the blocks of a page into one script.
 func script(t *testing.T, page string) string {
@@ -87,6 +110,13 @@ func script(t *testing.T, page string) string {
 		case "moment":
 		case "daemon":
 			b.WriteString("daemon\n")
+		case "target", "target 3": // seconds
+			b.WriteString("target\n")
+			if kind != "target" {
+				for i, l := range lines {
+					lines[i] = "timeout --preserve-status -s INT " + strings.TrimPrefix(kind, "target ") + " " + l
+				}
+			}
 		case "python":
 			fmt.Fprintf(&b, "daemon\npython3 - <<'GOAOE_END'\n%s\nGOAOE_END\n", m[2])
 			continue
