@@ -31,8 +31,11 @@ func (r *rig) links() string {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		r.t.Fatal(err)
 	}
-	if got := r.try("install-links", dir); got.code != 0 || strings.Count(got.stdout, "\n") != 8 {
-		r.t.Fatalf("goaoe install-links: %+v", got)
+	got := r.try("install-links", dir)
+	for _, name := range []string{"vblade", "vbladed", "kvadd", "kvdel", "kvstat", "ggaoed", "ggaoectl", "qaoed"} {
+		if to, err := os.Readlink(filepath.Join(dir, name)); got.code != 0 || err != nil || to != r.bin {
+			r.t.Fatalf("goaoe install-links: %+v; %s leads to %q, %v", got, name, to, err)
+		}
 	}
 	return dir
 }
