@@ -221,7 +221,7 @@ func (a *attached) makeSocket() error {
 func (a *attached) makeDevice(old *record) error {
 	size := a.d.Size()
 	id := a.d.Identity()
-	a.dev = device{index: a.Device, size: size, flags: a.flags(), dead: a.Disk.Timeout, backend: fmt.Sprintf("goaoe:%v:%s", a.Addr, id.Serial)}
+	a.dev = device{index: a.Device, size: size, flags: a.flags(), dead: a.Disk.Timeout, backend: mark(a.Addr, id.Serial)}
 	if a.Connections > 1 { // of one connection the kernel waits without a limit, and takes an answer whenever it comes
 		a.dev.timeout = a.Disk.Timeout + margin
 	}
@@ -264,6 +264,16 @@ func (a *attached) makeDevice(old *record) error {
 		return err
 	}
 	return a.makeLink()
+}
+
+// mark is how the kernel and udev know a device as ours: "goaoe:e0.1:SERIAL". The serial number comes from the wire, and goes to other programs.
+func mark(a aoe.Addr, serial string) string {
+	return fmt.Sprintf("goaoe:%v:%s", a, strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z' || r == '.' || r == '-' {
+			return r
+		}
+		return '_'
+	}, serial))
 }
 
 func (a *attached) deviceName() string { return fmt.Sprintf("/dev/nbd%d", a.dev.index) }

@@ -226,6 +226,7 @@ func TestRPM(t *testing.T) {
 	file := pack(t, "rpm", "1.0")
 	list := script(t, nil, rpm, "-qpl", file)
 	for _, want := range []string{"/usr/bin/goaoe", "/etc/goaoe/goaoe.toml", "/usr/lib/systemd/system/goaoe.service", "/usr/lib/systemd/system/goaoe-export@.service",
+		"/usr/lib/systemd/system/goaoe-attach@.service", "/usr/share/doc/goaoe/examples/attach-e0.1.conf",
 		"/usr/lib/sysusers.d/goaoe.conf", "/usr/lib/tmpfiles.d/goaoe.conf", "/usr/lib/udev/rules.d/62-goaoe.rules", "/usr/share/man/man5/goaoe.toml.5.gz",
 		"/usr/share/bash-completion/completions/goaoe", "/usr/share/zsh/site-functions/_goaoe", "/usr/share/licenses/goaoe/LICENSE"} {
 		if !strings.Contains("\n"+list+"\n", "\n"+want+"\n") {

@@ -43,5 +43,18 @@ same "the volume" "$(stat -c '%g %a' /dev/loop2) $(readlink -f /dev/disk/by-goao
 same "the partition" "$(stat -c '%g %a' /dev/loop4) $(readlink -f /dev/disk/by-goaoe/goaoe-disk9)" "990 660 /dev/loop4"
 refuse test "$(stat -c %g /dev/loop3)" = 990
 refuse test "$(stat -c %g $bd)" = 990
+
+# goaoe attach: the device is known by its mark, whichever the kernel chose.
+/root/goaoe attach e0.1 || die "goaoe attach"
+check udevadm settle -t 20
+links() { udevadm info -q symlink "$1" | tr ' ' '\n' | grep -c "^$2\$"; }
+same "links of the disk" "$(links /dev/nbd0 goaoe/e0.1)" 1
+blockdev --rereadpt /dev/nbd0
+check udevadm settle -t 20
+same "links of its partition" "$(links /dev/nbd0p1 goaoe/e0.1-part1)" 1
+same "the partition" "$(readlink -f /dev/goaoe/e0.1-part1)" /dev/nbd0p1
+check /root/goaoe detach e0.1
+check udevadm settle -t 20
+refuse test -e /dev/goaoe/e0.1
 grep -E 'Invalid|Unknown|error' /tmp/udevd.log && failed=1
 exit $failed

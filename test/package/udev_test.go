@@ -35,7 +35,7 @@ func TestUdevNames(t *testing.T) {
 	if err := os.Truncate(image, 16<<20); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("test/guest/harness/run", "-T", "100", "-a", "test/guest/scripts/lib.sh", "-a", "dist/udev/62-goaoe.rules",
+	cmd := exec.Command("test/guest/harness/run", "-T", "150", "-a", "test/guest/scripts/lib.sh", "-a", "dist/udev/62-goaoe.rules", "-a", bin,
 		"-t", "exec "+bin+" export --model goaoe --serial SERIAL-1 0 1 t0 "+image, "test/package/udev.sh")
 	cmd.Dir, cmd.Env = root(t), append(os.Environ(), env...)
 	if out, err := cmd.CombinedOutput(); err != nil {

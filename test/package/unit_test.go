@@ -14,10 +14,13 @@ import (
 // root without any restriction. What is left is what a target is for: packets, the network of the host, block devices.
 const exposure = "25"
 
+// exposureAttach is the same for goaoe-attach@: root with the capabilities that the kernel's NBD driver wants, in the device that it makes.
+const exposureAttach = "45"
+
 // TestUnits: systemd-analyze finds nothing wrong with the units, and rates how they are shut in.
 func TestUnits(t *testing.T) {
 	analyze := need.Programs(t, "systemd-analyze")[0]
-	for _, unit := range []string{"goaoe.service", "goaoe-export@.service"} {
+	for _, unit := range []string{"goaoe.service", "goaoe-export@.service", "goaoe-attach@.service"} {
 		t.Run(unit, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(root(t), "dist/systemd", unit))
 			if err != nil {
@@ -38,8 +41,12 @@ func TestUnits(t *testing.T) {
 			if out, err := exec.Command(analyze, "verify", "--man=no", file).CombinedOutput(); err != nil || len(out) > 0 {
 				t.Errorf("verify: %v\n%s", err, out)
 			}
-			if out, err := exec.Command(analyze, "security", "--no-pager", "--offline=true", "--threshold="+exposure, file).CombinedOutput(); err != nil {
-				t.Errorf("more exposed than %s tenths: %v\n%s", exposure, err, out)
+			limit := exposure
+			if unit == "goaoe-attach@.service" {
+				limit = exposureAttach
+			}
+			if out, err := exec.Command(analyze, "security", "--no-pager", "--offline=true", "--threshold="+limit, file).CombinedOutput(); err != nil {
+				t.Errorf("more exposed than %s tenths: %v\n%s", limit, err, out)
 			}
 		})
 	}
