@@ -30,7 +30,7 @@ const inside = "GOAOE_BENCH_INSIDE"
 const maxReps = 1000
 
 // packages says where what is missing comes from.
-var packages = map[string]string{goaoe: "make build", vblade: "apt-get install vblade", fio: "apt-get install fio"}
+var packages = map[string]string{goaoe: "make build", vblade: "apt-get install vblade", fio: "apt-get install fio", nbdkit: "apt-get install nbdkit"}
 
 func main() {
 	_ = os.Setenv("GOAOE_SOCKET", "off") // nobody controls the targets
@@ -113,6 +113,9 @@ func find(own string, chosen []row) (map[string]string, error) {
 	found := map[string]string{}
 	for _, r := range chosen {
 		var kinds []string
+		if r.isNBD() {
+			kinds = append(kinds, goaoe, fio)
+		}
 		for _, c := range r.contestants {
 			if kinds = append(kinds, c.kind); c.client != nil {
 				kinds = append(kinds, goaoe)
@@ -123,7 +126,7 @@ func find(own string, chosen []row) (map[string]string, error) {
 				continue
 			}
 			name := kind
-			if name == goaoe {
+			if name == goaoe || name == attachKind {
 				name = own
 			}
 			path, err := exec.LookPath(name)
@@ -261,7 +264,7 @@ func (b *bench) machine() []string {
 		fmt.Sprintf("%d repetitions of %v after %v, contestants in turn; target on CPU %d, client on CPU %d, fio on any; image %d MiB",
 			b.reps, b.duration, b.warmup, b.targetOn, b.clientOn, b.size>>20),
 	}
-	for _, kind := range []string{goaoe, vblade, fio} {
+	for _, kind := range []string{goaoe, vblade, fio, nbdkit} {
 		switch path := b.programs[kind]; {
 		case path == "":
 		case kind == goaoe:

@@ -67,6 +67,13 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 		return o, err
 	}
 	defer undo()
+	var other *far
+	if r.isNBD() {
+		if other, err = newFar(); err != nil {
+			return o, err
+		}
+		defer other.close()
+	}
 	o.BusyBefore = busy(500 * time.Millisecond)
 	if r.work.Writes > 0 {
 		r.work.Last = make([]uint16, b.size/aoe.SectorSize/int64(r.work.Sectors))
@@ -80,7 +87,13 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 			if r.work.Writes == 100 {
 				r.work.Generation++ // each run writes something else, so that each can be checked
 			}
-			s := b.once(ctx, r, c, fmt.Sprintf("%s-%d-%d", r.id, i, rep))
+			id := fmt.Sprintf("%s-%d-%d", r.id, i, rep)
+			var s sample
+			if other != nil {
+				s = b.nbd(ctx, r, c, other, id)
+			} else {
+				s = b.once(ctx, r, c, id)
+			}
 			b.say("  %s %s %d/%d: %.0f/s, p50 %.1f us %s\n", r.id, c.name, rep+1, b.reps, s.PerSecond, s.P50, s.Void)
 			o.Entries[i].Samples = append(o.Entries[i].Samples, s)
 		}
@@ -184,7 +197,10 @@ func us(d time.Duration) float64 { return float64(d) / 1e3 }
 
 // describe tells the command of a contestant as a user would type it.
 func describe(c contestant) string {
-	if c.kind == fio {
+	switch {
+	case isNBD(c.kind):
+		return describeNBD(c)
+	case c.kind == fio:
 		return strings.Join(fioArgs(c, "IMAGE", timing{duration: 3 * time.Second}), " ")
 	}
 	target := strings.Join(argv(c.kind, c.args, "IMAGE", "DIR"), " ")

@@ -138,7 +138,7 @@ func (o *outcome) sum() {
 		o.Goals = append(o.Goals, v)
 	}
 	for i, e := range o.Entries {
-		if c := o.row.contestants[i]; c.kind != fio && c.client == nil && e.Void == "" && e.Median.ClientIdle < littleIdle {
+		if c := o.row.contestants[i]; c.kind != fio && !isNBD(c.kind) && c.client == nil && e.Void == "" && e.Median.ClientIdle < littleIdle {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("the load generator waited for %.0f %% of the time only: %s may be faster than it could ask",
 				e.Median.ClientIdle*100, e.Name))
 		}

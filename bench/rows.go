@@ -69,7 +69,7 @@ func rows() []row {
 	reads4k := loadgen.Config{Depth: 32, Sectors: 8}
 	writes4k := loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}
 	one := loadgen.Config{Depth: 1, Sectors: 8}
-	return []row{
+	return append([]row{
 		{
 			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: reads4k, cached: true,
 			contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export()}},
@@ -116,7 +116,7 @@ func rows() []row {
 				{name: "load generator", kind: vblade, args: export("-b", "64")}},
 			goals: []goal{{"load generator", 0.95}},
 		},
-	}
+	}, nbdRows(row{mtu: 9000, work: reads4k, cached: true})...)
 }
 
 // timing says how long and how often.

@@ -26,10 +26,6 @@ const never = int64(1) << 62
 // ctxStep is how long a receiver sleeps at most when its caller's context can end.
 const ctxStep = int64(10 * time.Millisecond)
 
-// quickSpin is how long a receiver of WaitFor looks for an answer before it sleeps, if the last one came within that time: a sleep and the waking from it
-// cost as much as the whole way to a near target and back.
-const quickSpin = int64(50 * time.Microsecond)
-
 // awaited is what somebody waits for.
 type awaited interface{ ready() bool }
 
@@ -94,7 +90,7 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 		}
 	}
 	d.wakeAt = until
-	underWay := d.frees < maxSlots
+	underWay := d.frees < maxSlots // an answer is waited for
 	d.mu.Unlock()
 	ready = d.sleep(until, fds, underWay)
 	d.mu.Lock()
@@ -115,12 +111,15 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 	return ready
 }
 
-// sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready. underWay: an answer is
-// waited for.
+// sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready.
 func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool) {
-	start, spin, learn := sys.Nanotime(), d.spin, len(fds) > 0 && underWay
-	if learn && d.quick {
-		spin = max(spin, quickSpin)
+	start, spin := sys.Nanotime(), d.spin
+	quick := &d.quickAsk // whether what comes next, a frame or one of fds, comes soon
+	if underWay {
+		quick = &d.quickAnswer
+	}
+	if len(fds) > 0 && *quick {
+		spin = max(spin, d.busyPoll)
 	}
 	for {
 		for _, p := range d.ports {
@@ -130,6 +129,9 @@ func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool)
 		}
 		if spin == 0 || sys.Nanotime()-start > spin {
 			break
+		}
+		if !underWay && len(fds) > 0 && look(fds) {
+			return true
 		}
 	}
 	wait := int64(-1)
@@ -145,8 +147,8 @@ func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool)
 		time.Sleep(time.Millisecond) // no memory; it is tried again
 		return false
 	}
-	if learn {
-		d.quick = sys.Nanotime()-start < quickSpin
+	if len(fds) > 0 {
+		*quick = sys.Nanotime()-start < d.busyPoll
 	}
 	for i := range fds {
 		fds[i].Revents = polled[len(d.fds)+i].Revents
