@@ -19,6 +19,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goaoe/internal/nbd"
 	"goaoe/test/need"
 )
 
@@ -451,6 +452,127 @@ func (r *watchRig) relay(a, b string) (lost, doubled *atomic.Int64) {
 		}
 	})
 	return lost, doubled
+}
+
+// TestCopyInUse: a disk that is mounted here, by the kernel's driver or by goaoe attach, is refused and stays as it is; --force does it.
+func TestCopyInUse(t *testing.T) {
+	need.Root(t)
+	losetup := need.Programs(t, "losetup", "mke2fs", "mount", "umount")[0]
+	r := newWatchRig(t)
+	old := bytes.Repeat([]byte{0x55}, 8*mib)
+	r.put("disk2", old)
+	r.put("img", image(mib, 7))
+	r.serve()
+	// A loop device in the place of the aoe driver's, which this kernel may not have: what counts is the number, and who holds it.
+	r.put("fs", make([]byte, 8*mib))
+	out, err := exec.Command("sh", "-c", `set -e; cd "$1"; mke2fs -q fs; `+losetup+` -f --show fs`, "sh", r.dir).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	loop := strings.TrimSpace(string(out))
+	t.Cleanup(func() { _ = exec.Command(losetup, "-d", loop).Run() })
+	mnt := filepath.Join(r.dir, "mnt")
+	if out, err := exec.Command("sh", "-c", `mkdir "$2"; mount "$1" "$2"`, "sh", loop, mnt).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	mounted := true
+	unmount := func() {
+		if mounted {
+			_ = exec.Command("umount", mnt).Run()
+			mounted = false
+		}
+	}
+	t.Cleanup(unmount)
+	root := filepath.Join(r.dir, "root")
+	etherd := filepath.Join(root, "dev/etherd")
+	st, err := os.Stat(loop)
+	if err == nil {
+		err = os.MkdirAll(etherd, 0o755)
+	}
+	if err == nil {
+		err = unix.Mknod(filepath.Join(etherd, "e1.1"), unix.S_IFBLK|0o600, int(st.Sys().(*syscall.Stat_t).Rdev))
+	}
+	for _, dir := range []string{"proc", "sys"} {
+		if err == nil {
+			err = os.Symlink("/"+dir, filepath.Join(root, dir))
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := func(args ...string) (code int, text string) {
+		var stdout, stderr bytes.Buffer
+		r.ns.Do(func() {
+			code = Run(&Env{Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Sysroot: root}, args)
+		})
+		return code, stdout.String() + stderr.String()
+	}
+	img := filepath.Join(r.dir, "img")
+	if code, text := try("write", img, "1.1", "-y"); code != ExitRefused || !strings.Contains(text, "e1.1 is in use on this machine (mounted on "+mnt+"); --force") {
+		t.Errorf("mounted by the driver: status %d: %s", code, text)
+	}
+	if code, text := try("copy", img, loop, "-y"); code != ExitRefused || !strings.Contains(text, loop+" is in use on this machine (mounted on "+mnt+"); --force") {
+		t.Errorf("a device that is mounted: status %d: %s", code, text)
+	}
+	if code, text := try("bench", "1.1", "--writes", "10", "-y"); code != ExitRefused || !strings.Contains(text, "e1.1 is in use") {
+		t.Errorf("bench: status %d: %s", code, text)
+	}
+	if code, text := try("read", "1.1", filepath.Join(r.dir, "back")); code != 0 || !strings.Contains(text, "note: "+etherd+"/e1.1 is in use") {
+		t.Errorf("reading it: status %d: %s", code, text)
+	}
+	if code, text := try("copy", loop, "1.1", "-y"); code == 0 || !strings.Contains(text, "source and destination are the same device") && code != ExitRefused {
+		t.Errorf("the same device: status %d: %s", code, text)
+	}
+	unmount()
+	if code, text := try("copy", "1.1", loop, "-y"); code != ExitUsage || !strings.Contains(text, "source and destination are the same device") {
+		t.Errorf("the same device: status %d: %s", code, text)
+	}
+	r.holds("disk2", old)
+	if err := os.Remove(filepath.Join(etherd, "e1.1")); err != nil {
+		t.Fatal(err)
+	}
+
+	// Onto a block device and back: it has no holes to punch in the file system's way, and a size of its own.
+	if code, text := try("copy", img, loop, "-y", "--verify", "--to", "1M"); code != 0 {
+		t.Errorf("onto a device: status %d: %s", code, text)
+	}
+	if code, text := try("copy", loop, filepath.Join(r.dir, "again"), "-y", "--offset", "1M", "--length", "1M"); code != 0 {
+		t.Errorf("from a device: status %d: %s", code, text)
+	}
+	want, err := os.ReadFile(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.holds("again", want)
+	if code, text := try("copy", img, loop, "-y", "--to", "8M"); code != ExitFailure || !strings.Contains(text, "are more than the 8388608 bytes of "+loop) {
+		t.Errorf("behind the end of a device: status %d: %s", code, text)
+	}
+
+	// Attached by goaoe, with a client on its socket.
+	run := filepath.Join(root, "run/goaoe-attach")
+	r.run(0, "attach", "1.1", "--server", "--run-dir", run)
+	defer r.run(0, "detach", "1.1", "--force", "--run-dir", run)
+	if code, text := try("write", img, "1.1", "-y", "--length", "4K"); code != 0 {
+		t.Errorf("attached and not used: status %d: %s", code, text)
+	}
+	conn, err := net.Dial("unix", filepath.Join(run, "e1.1.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := nbd.Handshake(conn, ""); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := try("write", img, "1.1", "-y"); code != ExitRefused || !strings.Contains(text, "e1.1 is attached to this machine and in use: ") {
+		t.Errorf("attached and used: status %d: %s", code, text)
+	}
+	copy(old, want[:4096])
+	r.holds("disk2", old)
+	if code, text := try("write", img, "1.1", "-y", "--force"); code != 0 {
+		t.Errorf("--force: status %d: %s", code, text)
+	}
+	copy(old, want)
+	r.holds("disk2", old)
 }
 
 // TestProgress: the line of a terminal, with made-up time.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +21,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/initiator"
+	"goaoe/internal/attach"
 	"goaoe/internal/config"
 	"goaoe/internal/transfer"
 )
@@ -280,6 +283,9 @@ func (c *copying) free(ctx context.Context, d *initiator.Disk) error {
 	if err := transfer.InUse(c.env.Sysroot, transfer.KernelDevice(c.env.Sysroot, d.Addr())); err != nil {
 		return &ExitError{Code: ExitRefused, Err: err, Hint: c.forceHint()}
 	}
+	if err := attachedHere(c.env.Sysroot, d.Addr()); err != nil {
+		return &ExitError{Code: ExitRefused, Err: err, Hint: c.forceHint()}
+	}
 	s, err := initiator.Dial(d.Target(), initiator.SessionOptions{Timeout: min(c.wire.timeout, 2*time.Second)})
 	if err != nil {
 		return err
@@ -299,6 +305,24 @@ func (c *copying) free(ctx context.Context, d *initiator.Disk) error {
 		names = append(names, o.String())
 	}
 	return &ExitError{Code: ExitRefused, Err: fmt.Errorf("%v is reserved by %s", d.Addr(), strings.Join(names, ", ")), Hint: c.forceHint()}
+}
+
+// attachedHere is an error when somebody uses the disk by way of goaoe attach on this machine.
+func attachedHere(root string, a aoe.Addr) error {
+	s, err := attach.Find(filepath.Join("/", root, attach.DefaultDir()), a.String())
+	if s == nil || err != nil {
+		return nil //nolint:nilerr // it belongs to somebody else, whom the kernel and the target know
+	}
+	who := s.Users
+	for _, cl := range s.Clients {
+		if !cl.Kernel {
+			who = append(who, fmt.Sprintf("%s (pid %d) by its socket", cmp.Or(cl.Command, "a client"), cl.PID))
+		}
+	}
+	if len(who) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%v is attached to this machine and in use: %s", a, strings.Join(who, ", "))
 }
 
 // consent checks that everything fits, and asks before anything is overwritten.
