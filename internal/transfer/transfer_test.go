@@ -294,10 +294,11 @@ func TestPipes(t *testing.T) {
 	slow := io.MultiReader(bytes.NewReader(data[:77]), bytes.NewReader(data[77:3<<20]), bytes.NewReader(data[3<<20:]))
 	dst := newMade("dst", 8<<20)
 	dst.unit = 512
-	if res, err := Run(t.Context(), NewPipe("pipe", slow), dst, Options{Length: -1, Pad: true, Verify: true}); err != nil || res.Bytes != int64(len(data)) {
+	if res, err := Run(t.Context(), NewPipe("pipe", slow), dst, Options{Length: -1, Pad: true, Verify: true, Workers: 1}); err != nil || res.Bytes != int64(len(data)) {
 		t.Fatalf("%+v, %v", res, err)
 	}
-	if !bytes.Equal(dst.data[:len(data)], data) || !bytes.Equal(dst.data, dst.durable) {
+	// One worker: the last piece is in a buffer that had other data before.
+	if !bytes.Equal(dst.data[:len(data)], data) || !bytes.Equal(dst.data, dst.durable) || !bytes.Equal(dst.data[len(data):5<<20+512], make([]byte, 212)) {
 		t.Error("the destination is wrong")
 	}
 	_, err := Run(t.Context(), NewPipe("pipe", bytes.NewReader(data)), dst, Options{Length: -1})
@@ -321,8 +322,11 @@ func TestPipes(t *testing.T) {
 	if _, err := Run(t.Context(), src, NewPipeSink("out", &out), Options{Length: -1}); err != nil || !bytes.Equal(out.Bytes(), src.data) {
 		t.Errorf("the pipe got something else: %v", err)
 	}
-	if _, err := Run(t.Context(), src, NewPipeSink("out", failing{}), Options{Length: -1}); err == nil || !errors.Is(err, syscall.EPIPE) {
-		t.Error(err)
+	for range 20 { // after a write that failed there is no other: it would be in the wrong place
+		w := failing{}
+		if _, err := Run(t.Context(), src, NewPipeSink("out", &w), Options{Length: -1}); err == nil || !errors.Is(err, syscall.EPIPE) || w.n != 3 {
+			t.Errorf("%d writes: %v", w.n, err)
+		}
 	}
 	// A reader that gives nothing does not keep it from ending.
 	r, w := io.Pipe()
@@ -335,9 +339,15 @@ func TestPipes(t *testing.T) {
 	_ = w.Close()
 }
 
-type failing struct{}
+// failing takes two writes.
+type failing struct{ n int }
 
-func (failing) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+func (f *failing) Write(p []byte) (int, error) {
+	if f.n++; f.n > 2 {
+		return 0, syscall.EPIPE
+	}
+	return len(p), nil
+}
 
 // TestCrashAndResume interrupts copies at random places, throws away what the destination had not on stable storage, and goes on by the
 // journal until it is done: the result is the source, and what the journal says is never more than what is durable.
@@ -345,8 +355,9 @@ func TestCrashAndResume(t *testing.T) {
 	defer func(old time.Duration) { checkpoint = old }(checkpoint)
 	checkpoint = time.Millisecond
 	r := rand.New(rand.NewPCG(7, 8))
-	for round := range 10 {
-		src, dst := newMade("src", 12<<20), newMade("dst", 12<<20)
+	resumed, all := 0, 0
+	for round := range 6 {
+		src, dst := newMade("src", 32<<20), newMade("dst", 32<<20)
 		fill(src.data, uint64(round))
 		fill(dst.data, 99)
 		copy(dst.durable, dst.data)
@@ -354,7 +365,7 @@ func TestCrashAndResume(t *testing.T) {
 		crashes := 0
 		for resume := false; ; resume = true {
 			ctx, cancel := context.WithCancel(t.Context())
-			left := r.IntN(400)
+			left := r.IntN(70)
 			dst.onWrite = func([]byte, int64) error {
 				if left--; left < 0 {
 					cancel()
@@ -371,15 +382,16 @@ func TestCrashAndResume(t *testing.T) {
 			res, err := Run(ctx, src, dst, Options{Length: -1, Journal: path, Resume: resume, Workers: 3})
 			cancel()
 			if err == nil {
-				if resume && res.Resumed == 0 && crashes > 12 {
-					t.Errorf("round %d: %d crashes and nothing was resumed: %+v", round, crashes, res)
-				}
 				break
+			}
+			if res.Resumed > 0 {
+				resumed++
 			}
 			if !errors.Is(err, ErrInterrupted) {
 				t.Fatalf("round %d: %v", round, err)
 			}
 			crashes++
+			all++
 			if r.IntN(2) == 0 { // the power fails: what was written since the last flush is lost, in part
 				for at := 0; at < len(dst.data); at += 4096 {
 					if r.IntN(2) == 0 {
@@ -397,6 +409,9 @@ func TestCrashAndResume(t *testing.T) {
 		if _, err := os.Stat(path); !os.IsNotExist(err) {
 			t.Errorf("the journal is still there: %v", err)
 		}
+	}
+	if t.Logf("%d crashes, %d copies were gone on with and crashed again", all, resumed); all < 30 || resumed < 10 {
+		t.Error("the test tries too little")
 	}
 }
 
