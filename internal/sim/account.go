@@ -16,7 +16,7 @@ func (s *site) count() {
 		}
 		for l := range w.plan.Lanes {
 			st := p.ep.Stats(l)
-			for _, d := range []stats.Drop{stats.DropDuplicate, stats.DropFull, stats.DropStale, stats.DropSend, stats.DropMask, stats.DropAccess, stats.DropCompare, stats.DropWildcard, stats.DropBusy} {
+			for _, d := range []stats.Drop{stats.DropDuplicate, stats.DropFull, stats.DropStale, stats.DropSend, stats.DropMask, stats.DropAccess, stats.DropCompare, stats.DropWildcard, stats.DropBusy, stats.DropMemory} {
 				w.saw("drop "+d.String(), int(st.Drops[d].Load()))
 			}
 			w.saw("drop closing or address", int(st.Drops[stats.DropClosing].Load()+st.Drops[stats.DropAddress].Load()))

@@ -59,7 +59,7 @@ func (w *world) do(a act) {
 		})
 		return
 	case "restart":
-		if s.eng != nil {
+		if s.eng != nil && !s.stopping {
 			s.stop(func() {
 				w.after(a.For/8, func() {
 					if s.eng == nil {
@@ -76,7 +76,7 @@ func (w *world) do(a act) {
 		w.model.epoch++
 		return
 	}
-	if s.eng == nil || x.te == nil || x.closing {
+	if s.eng == nil || s.stopping || x.te == nil || x.closing {
 		return // nobody is there to do it
 	}
 	switch a.Kind {
@@ -134,7 +134,7 @@ func (w *world) do(a act) {
 			s.closePort(p)
 			gen := s.gen
 			w.after(a.For, func() {
-				if s.gen == gen && p.ep == nil {
+				if s.gen == gen && p.ep == nil && !s.stopping {
 					s.openPort(p)
 				}
 			})

@@ -76,9 +76,11 @@ var variants = []broken{
 	{"discard-order", "a discard does not wait for what came before it", 3000},
 	{"drain", "an export is removed while requests are on its storage", 1000},
 	{"sync-none", "the file store does not sync durable writes", 400},
-	{"sync-early", "a sync counts for writes that ended after it had begun", 400},
+	{"sync-early", "a sync counts for writes that ended after it had begun", 2000},
 	{"sync-error", "a sync that failed counts as done", 3000},
 	{"sync-once", "a flush after one that failed succeeds", 6000},
+	{"sync-memory", "a sync for which there was no memory counts as done", 1000},
+	{"memory", "what there was no memory for is answered as an error of the disk", 400},
 	{"sync-each", "writes that are synced one by one are not", 1000},
 	{"flush-early", "the file store answers a flush at once", 3000},
 	{"short-transfer", "a transfer that ended early counts as whole", 400},
@@ -197,16 +199,18 @@ var edits = []edit{
 	{"internal/engine/manage.go", "	if !x.closing || x.held > 0 {\n", "	if !x.closing || x.held > 0 && !stats.Broken(\"drain\") {\n"},
 	{"internal/engine/manage.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
 	{"internal/store/file/channel.go", "		if op.Errno == 0 {\n			c.wait(op)\n", "		if op.Errno == 0 && !stats.Broken(\"sync-none\") {\n			c.wait(op)\n"},
-	{"internal/store/file/channel.go", "	c.syncing = false\n	if e != 0 {\n", `	c.syncing = false
+	{"internal/store/file/channel.go", "	c.syncing = false\n	switch e {\n", `	c.syncing = false
 	if stats.Broken("sync-early") {
 		c.covered.append(&c.waiting)
 		c.nWaiting, c.nFlush = 0, 0
 	}
-	if stats.Broken("sync-error") {
+	if stats.Broken("sync-error") || stats.Broken("sync-memory") && e == unix.ECANCELED {
 		e = 0
 	}
-	if e != 0 && !stats.Broken("sync-once") {
+	switch e {
 `},
+	{"internal/store/file/channel.go", "	if e != 0 && e != notRun {\n", "	if e != 0 && e != notRun && !stats.Broken(\"sync-once\") {\n"},
+	{"internal/engine/io.go", "	if s.op.Errno == unix.ENOMEM {\n", "	if s.op.Errno == unix.ENOMEM && !stats.Broken(\"memory\") {\n"},
 	{"internal/store/file/stepped.go", "op.Durable && c.s.each, done", "op.Durable && c.s.each && !stats.Broken(\"sync-each\"), done"},
 	{"internal/store/file/stepped.go", "import (\n", "import (\n	\"goaoe/internal/stats\"\n"},
 	{"internal/store/file/channel.go", "		if c.s.opts.ReadOnly {\n", "		if c.s.opts.ReadOnly || stats.Broken(\"flush-early\") {\n"},

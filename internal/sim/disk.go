@@ -30,6 +30,7 @@ type disk struct {
 	doing          []*dop        // in flight, in the order of submission
 	hung           bool
 	failing        bool // from now on operations fail at times
+	lacked         bool // some were not run for want of memory, ever
 	failed         bool // some did, ever
 	syncErr        unix.Errno
 	epoch          int // counts the ends of processes: what is in flight then never touches its buffer again
@@ -313,6 +314,14 @@ func (d *disk) complete(o *dop) {
 			}
 		}
 	}
+	if !d.w.healed && d.rng.IntN(60) == 0 { // no memory: it was not run at all
+		most, e, fails = 0, unix.ENOMEM, false
+		if o.plain { // as io_uring tells it
+			e = unix.ECANCELED
+		}
+		d.w.saw("no memory", 1)
+		d.lacked = true
+	}
 	switch o.kind {
 	case store.Read:
 		if fails {
@@ -348,12 +357,17 @@ func (d *disk) complete(o *dop) {
 		if fails {
 			d.syncErr = unix.EIO
 		}
-		if e = d.syncErr; e == 0 {
+		if e == 0 {
+			e = d.syncErr
+		}
+		if e == 0 {
 			d.sync(o)
 		}
 	case store.Discard:
 		if moved = 0; fails {
 			e = unix.EIO
+		}
+		if e != 0 {
 			break
 		}
 		if d.rng.IntN(2) == 0 {

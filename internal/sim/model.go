@@ -309,7 +309,7 @@ func (x *mexport) idle(lane int) {
 			continue
 		}
 		a.done = true
-		if a.v.what == oWrite && x.failed(a) { // and its reply was lost
+		if a.v.what == oWrite { // it may have failed, and its reply was lost
 			for s := int(a.v.lba); s < int(a.v.lba)+a.v.count; s++ {
 				x.torn[s] = x.w.model.pos
 			}

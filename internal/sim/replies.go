@@ -255,7 +255,7 @@ func (x *mexport) sawSector(lo, hi, s int, b []byte) error {
 	}
 	x.w.saw("sector torn", 1)
 	for i := range x.halves[2*s].ents {
-		if e := &x.halves[2*s].ents[i]; !e.a.done && !e.out && x.failed(e.a) {
+		if e := &x.halves[2*s].ents[i]; !e.a.done && !e.out && (x.failed(e.a) || x.w.disks[x.n].lacked) {
 			return nil // it may have failed, and its reply is on its way
 		}
 	}

@@ -22,6 +22,7 @@ type site struct {
 
 	lanes    []laneClock
 	stepping int // the lane that is in its turn
+	stopping bool
 	depth    int // states that are being saved
 }
 
@@ -71,7 +72,7 @@ func (s *site) start() {
 		w.failf("the engine does not start: %v", err)
 		return
 	}
-	s.eng = eng
+	s.eng, s.stopping = eng, false
 	s.gen++
 	w.model.repeats = 0
 	s.lanes = make([]laneClock, w.plan.Lanes)
@@ -278,6 +279,7 @@ func (s *site) turn(lane int) {
 // stop ends the daemon in good order: what is in flight is finished and answered. then comes then.
 func (s *site) stop(then func()) {
 	gen, tries := s.gen, 0
+	s.stopping = true
 	var try func()
 	try = func() {
 		if s.gen != gen || s.eng == nil {
