@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"goaoe/internal/daemon/state"
 	"goaoe/internal/engine"
@@ -16,6 +17,13 @@ import (
 // administrators. The bound keeps a flood of them from filling the memory.
 const slowQueue = 64
 
+// After slowBurst changes of one export at once, initiators get one in each slowPause. Every change waits for the disk; without a bound anybody on the wire
+// could keep it, and a processor, busy with them, and wear it out.
+const (
+	slowBurst = 32
+	slowPause = 10 * time.Millisecond
+)
+
 // slowPath runs the requests that change persistent state (config string, MAC mask, reserve list), each export in its own order and
 // in a goroutine of its own while it has any. A state directory that hangs holds up these requests and nothing else.
 type slowPath struct {
@@ -24,6 +32,7 @@ type slowPath struct {
 	mu      sync.Mutex // guards what follows
 	exports map[*target.Export]*slowExport
 	ended   bool
+	ending  chan struct{} // closed by stop
 	workers sync.WaitGroup
 }
 
@@ -44,20 +53,22 @@ type slowExport struct {
 	target  *target.Export
 	entry   saver
 	queue   []slowItem
+	pace    pace // belongs to the worker
 	working bool
 	removed bool
+	gone    chan struct{} // closed by remove
 	done    chan struct{} // closed when removed and not working
 }
 
 func newSlowPath(log *slog.Logger) *slowPath {
-	return &slowPath{log: log, exports: map[*target.Export]*slowExport{}}
+	return &slowPath{log: log, exports: map[*target.Export]*slowExport{}, ending: make(chan struct{})}
 }
 
 // add makes an export known. Its entry is used until remove.
 func (s *slowPath) add(t *target.Export, e saver) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.exports[t] = &slowExport{target: t, entry: e, done: make(chan struct{})}
+	s.exports[t] = &slowExport{target: t, entry: e, pace: pace{left: slowBurst}, gone: make(chan struct{}), done: make(chan struct{})}
 }
 
 // remove forgets an export; what it has in its queue is dropped. The channel is closed when its entry is not in use any more.
@@ -79,6 +90,7 @@ func (s *slowPath) remove(t *target.Export) <-chan struct{} {
 		}
 	}
 	x.removed, x.queue = true, nil
+	close(x.gone)
 	if !x.working {
 		close(x.done)
 	}
@@ -149,6 +161,7 @@ func (s *slowPath) work(x *slowExport) {
 			r.done <- err
 			continue
 		}
+		s.hold(x)
 		in := r.Port.Ingress()
 		if n := max(in.MTU+14, replyMin); len(reply) < n {
 			reply = make([]byte, n)
@@ -170,10 +183,49 @@ func (s *slowPath) work(x *slowExport) {
 	}
 }
 
+// pace is how fast initiators may change the state of an export.
+type pace struct {
+	left  int       // changes that may follow at once
+	since time.Time // when left was brought up to date
+}
+
+// wait returns how long the next change has to wait, and counts it.
+func (p *pace) wait(now time.Time) time.Duration {
+	if n := int(now.Sub(p.since) / slowPause); n > 0 {
+		if p.left = min(p.left+n, slowBurst); p.left == slowBurst {
+			p.since = now
+		} else {
+			p.since = p.since.Add(time.Duration(n) * slowPause)
+		}
+	}
+	if p.left--; p.left >= 0 {
+		return 0
+	}
+	return p.since.Add(time.Duration(-p.left) * slowPause).Sub(now)
+}
+
+// hold waits until the next change of an export may be made; not when all is about to end.
+func (s *slowPath) hold(x *slowExport) {
+	d := x.pace.wait(time.Now())
+	if d <= 0 {
+		return
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.ending:
+	case <-x.gone:
+	}
+}
+
 // stop refuses further requests and waits until those that were taken are done, or ctx ends.
 func (s *slowPath) stop(ctx context.Context) {
 	s.mu.Lock()
-	s.ended = true
+	if !s.ended {
+		s.ended = true
+		close(s.ending)
+	}
 	s.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
