@@ -308,5 +308,5 @@ var (
 		"ClearRequest.what": {ClearConfig, ClearMask, ClearReserve, ClearStats},
 	}
 	// free are fields whose values are those of other packages.
-	free = map[string]bool{"Status.format": true, "Status.log_level": true, "LogRequest.level": true, "PlanChange.what": true}
+	free = map[string]bool{"Status.format": true, "Status.log_level": true, "LogRequest.level": true, "PlanChange.what": true, "Confinement.name": true}
 )

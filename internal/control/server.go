@@ -18,6 +18,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"goaoe/aoe"
 )
@@ -130,9 +131,21 @@ func sameHost(origin, host string) bool {
 	return err == nil && u.Host == host
 }
 
-// writeError writes an error.
+// writeError writes an error. What it repeats of the request makes neither lines nor commands for a terminal.
 func writeError(w http.ResponseWriter, status int, e *Error) {
-	writeStatus(w, status, map[string]*Error{"error": e})
+	plain := *e
+	plain.Message, plain.Hint = printable(e.Message), printable(e.Hint)
+	writeStatus(w, status, map[string]*Error{"error": &plain})
+}
+
+// printable returns a text with a space for each control character.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 func writeStatus(w http.ResponseWriter, status int, v any) {
