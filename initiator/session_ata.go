@@ -15,22 +15,20 @@ import (
 func (s *Session) ATA(ctx context.Context, regs aoe.ATA, data, into []byte) (aoe.ATA, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	out, _, err := s.ata(ctx, regs, data, into, 0)
-	return out, err
+	return s.ata(ctx, regs, data, into)
 }
 
-// ata sends one ATA command in a frame of at least size bytes. The caller holds s.mu.
-func (s *Session) ata(ctx context.Context, regs aoe.ATA, data, into []byte, size int) (out aoe.ATA, frame []byte, err error) {
+// ata sends one ATA command. The caller holds s.mu.
+func (s *Session) ata(ctx context.Context, regs aoe.ATA, data, into []byte) (out aoe.ATA, err error) {
 	if room := aoe.EtherLen + s.target.MTU - aoe.ATALen; len(data) > room || len(into) > room {
-		return out, nil, fmt.Errorf("%d bytes do not fit a frame: at most %d", max(len(data), len(into)), room)
+		return out, fmt.Errorf("%d bytes do not fit a frame: at most %d", max(len(data), len(into)), room)
 	}
-	f := newFrame(max(aoe.ATALen+len(data), size))
+	f := newFrame(aoe.ATALen + len(data))
 	if _, err := regs.Encode(f); err != nil {
-		return out, nil, err
+		return out, err
 	}
 	copy(f[aoe.ATALen:], data)
 	_, err = s.do(ctx, request{cmd: aoe.CmdATA, frame: f, keep: len(data) > 0, take: func(h aoe.Header, f []byte) (bool, error) {
-		frame = append([]byte(nil), f...)
 		if h.Flags&aoe.FlagError != 0 {
 			return refused(h, "ATA command")
 		}
@@ -47,7 +45,7 @@ func (s *Session) ata(ctx context.Context, regs aoe.ATA, data, into []byte, size
 		copy(into, got)
 		return true, nil
 	}})
-	return out, frame, err
+	return out, err
 }
 
 // Identify returns what the disk tells of itself, and the 512 bytes that it comes from, in the order of the wire. When they cannot be
@@ -57,7 +55,7 @@ func (s *Session) Identify(ctx context.Context) (id ata.Identity, raw []byte, er
 	defer s.mu.Unlock()
 	b := make([]byte, SectorSize)
 	regs := aoe.ATA{Count: 1, Command: ata.OpIdentify, LBA: [6]byte{3: 0xa0}}
-	if _, _, err := s.ata(ctx, regs, nil, b, 0); err != nil {
+	if _, err := s.ata(ctx, regs, nil, b); err != nil {
 		return id, nil, fmt.Errorf("IDENTIFY DEVICE: %w", err)
 	}
 	if id, err = ata.ParseIdentify(b); err != nil {
@@ -78,8 +76,7 @@ func (s *Session) Smart(ctx context.Context, feature, low uint8, data, into []by
 	if len(data) > 0 {
 		regs.Flags |= aoe.ATAWrite
 	}
-	out, _, err := s.ata(ctx, regs, data, into, 0)
-	return out, err
+	return s.ata(ctx, regs, data, into)
 }
 
 // SmartStatus tells whether the disk thinks that it is healthy: false when a threshold is exceeded.

@@ -65,8 +65,9 @@ type pinger struct {
 	first uint32      // tag of request 1
 	state []pingState // of the requests that a late answer may still come for, a ring by number
 	sent  int
-	open  int // sent and neither answered nor lost
-	check int // requests below this number are closed
+	open  int  // sent and neither answered nor lost
+	check int  // requests below this number are closed
+	stuck bool // the last one could not be sent
 }
 
 type pingState struct {
@@ -132,14 +133,14 @@ func (p *pinger) cmd() aoe.Command {
 
 func (p *pinger) run(ctx context.Context) error {
 	next := time.Now()
-	for {
+	for ctx.Err() == nil {
 		now := time.Now()
 		p.expire(now)
 		more := p.o.Count == 0 || p.sent < p.o.Count
 		if !more && p.open == 0 {
 			return nil
 		}
-		if more && (!now.Before(next) || p.o.Flood && p.open == 0 && p.sent > 0) {
+		if more && (!now.Before(next) || p.o.Flood && p.open == 0 && p.sent > 0 && !p.stuck) {
 			p.send(now)
 			if next = next.Add(p.o.Interval); next.Before(now) {
 				next = now.Add(p.o.Interval)
@@ -153,23 +154,20 @@ func (p *pinger) run(ctx context.Context) error {
 		if p.open > 0 {
 			until = minTime(until, p.state[p.check%pingWindow].at.Add(p.o.Wait))
 		}
-		if !p.o.Flood || p.open > 0 || !more {
-			if err := p.wait(ctx, until); err != nil {
-				return err
-			}
-		}
-		if ctx.Err() != nil {
-			return nil
+		if err := p.wait(ctx, until); err != nil {
+			return err
 		}
 	}
+	return nil
 }
 
 // wait receives until something came or the time is there. An interface that is down is no reason to stop: ping shows that as loss.
 func (p *pinger) wait(ctx context.Context, until time.Time) error {
 	s := p.s
-	if err := s.poll(ctx, until); errors.Is(err, link.ErrDown) {
+	switch err := s.poll(ctx, until); {
+	case errors.Is(err, link.ErrDown):
 		time.Sleep(min(time.Until(until), 20*time.Millisecond)) // poll may say so at once again
-	} else if err != nil && ctx.Err() == nil {
+	case err != nil && ctx.Err() == nil:
 		return err
 	}
 	n := s.link.Recv(s.frames[:])
@@ -197,6 +195,7 @@ func (p *pinger) send(now time.Time) {
 	if err == nil {
 		err = p.s.link.Inject(p.frame)
 	}
+	p.stuck = err != nil
 	if err != nil {
 		st.closed = true
 		p.open--

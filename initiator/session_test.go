@@ -486,10 +486,57 @@ func TestSessionPing(t *testing.T) {
 	}); err != nil || count != 5000 {
 		t.Errorf("flood: %d answers, %v", count, err)
 	}
+	s.link.(*mem.Link).SetDown(true) // a flood does not become faster by that
+	begun, failures := time.Now(), 0
+	if err := s.PingMany(context.Background(), PingOptions{Count: 10, Flood: true, Interval: 20 * time.Millisecond}, func(p Pong) {
+		if p.Err != nil {
+			failures++
+		}
+	}); err != nil || failures != 10 || time.Since(begun) < 150*time.Millisecond {
+		t.Errorf("while the interface is down: %d failures in %v, %v", failures, time.Since(begun), err)
+	}
+	s.link.(*mem.Link).SetDown(false)
 	if rtt, err := s.Ping(context.Background(), PingConfig, 0); err != nil || rtt <= 0 {
 		t.Errorf("one ping: %v, %v", rtt, err)
 	}
 	if _, err := s.Ping(context.Background(), PingRead, 1058); err == nil {
 		t.Errorf("one ping of a target that answers rubbish: %v", err)
 	}
+}
+
+// FuzzSessionAnswer: whatever a target answers to a config query, a mask or reserve command, or an ATA command, the session ends in an
+// error or an answer, and does not panic or read past the frame.
+func FuzzSessionAnswer(f *testing.F) {
+	f.Add(reply(aoe.Header{Cmd: aoe.CmdConfig}, 0, 0, configBody(0, "hello")...), uint8(0))
+	f.Add(reply(aoe.Header{Cmd: aoe.CmdMask}, 0, 0, 0, 1, 0, 200), uint8(2))
+	f.Add(reply(aoe.Header{Cmd: aoe.CmdReserve}, aoe.FlagError, aoe.Reserved, 1, 255), uint8(3))
+	f.Fuzz(func(t *testing.T, body []byte, kind uint8) {
+		cut := slices.Clone(body)[:len(body):len(body)]
+		a, b := mem.Pair(1500)
+		s, err := dial(a, Target{Addr: addr, MAC: b.Info().MAC}, SessionOptions{Timeout: time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = s.Close(); _ = b.Close() }()
+		for i := range uint32(4) { // the tags that are used next
+			if len(cut) >= aoe.HeaderLen {
+				h, _ := aoe.DecodeHeader(cut)
+				h = aoe.Header{Dst: a.Info().MAC, Src: b.Info().MAC, Version: aoe.Version, Flags: h.Flags | aoe.FlagResponse, Code: h.Code, Addr: addr,
+					Cmd: aoe.Command(kind % 4), Tag: ownTag | (s.counter+i+1)&^uint32(ownTag)}
+				_, _ = h.Encode(cut)
+			}
+			a.Put(cut, false, 0)
+		}
+		ctx := context.Background()
+		switch kind % 4 {
+		case 0:
+			_, _, _ = s.Identify(ctx)
+		case 1:
+			_, _ = s.Config(ctx, aoe.ConfigRead, nil)
+		case 2:
+			_, _ = s.MaskEdit(ctx, []aoe.Directive{{Cmd: aoe.MaskAdd, MAC: iMAC}})
+		case 3:
+			_, _ = s.Reserve(ctx, []aoe.MAC{iMAC})
+		}
+	})
 }

@@ -334,7 +334,7 @@ func (s *search) watch(ctx context.Context, env *Env) error {
 	for first := true; ctx.Err() == nil; first = false {
 		rows, err := s.discover(ctx)
 		if ctx.Err() != nil {
-			return nil
+			break
 		}
 		if err != nil && first && len(rows) == 0 {
 			return Failf("%w", err)

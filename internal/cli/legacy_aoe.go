@@ -296,5 +296,5 @@ func blockMinor(path string) (uint32, bool) {
 	if unix.Stat(path, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return 0, false
 	}
-	return unix.Minor(uint64(st.Rdev)), true
+	return unix.Minor(uint64(st.Rdev)), true //nolint:unconvert // it has 32 bits on some processors
 }

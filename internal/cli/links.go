@@ -24,7 +24,7 @@ func newLinksCmd(env *Env) *cobra.Command {
 	var force, remove bool
 	cmd := &cobra.Command{
 		Use:   "install-links [DIR]",
-		Short: "Take the place of vblade, kvblade, ggaoed, qaoed and aoetools",
+		Short: "Take the place of other targets and of aoetools",
 		Long:  linksLong,
 		Example: `  goaoe install-links /usr/local/sbin
   goaoe install-links --only kvadd,kvdel,kvstat /usr/local/sbin

@@ -70,7 +70,7 @@ func (c *sanCheck) path(ctx context.Context, t initiator.Target) {
 		c.say("asymmetric", levelProblem, subject, "on the target's machine: look at bonds, bridges and two interfaces in one network", "answers also come from %s, not from %v that was asked",
 			strings.Join(macTexts(s.Strangers()), ", "), t.MAC)
 	}
-	c.claims(t, &p, id.Model, subject)
+	c.claims(t, id.Model, subject)
 }
 
 // unidentified says why a disk could not be identified.
@@ -255,7 +255,7 @@ func (c *sanCheck) loss(ctx context.Context, s *initiator.Session, p *sanPath, s
 }
 
 // claims judges what the target tells of itself.
-func (c *sanCheck) claims(t initiator.Target, p *sanPath, model, subject string) {
+func (c *sanCheck) claims(t initiator.Target, model, subject string) {
 	fix := "on the target's machine: raise its buffer count"
 	switch {
 	case strings.Contains(strings.ToLower(model), "vblade"):

@@ -58,7 +58,7 @@ func newConfigCmd(env *Env) *cobra.Command {
 		{"test", "Test whether a target has a config string",
 			"Ask whether the config string is exactly STRING. The exit status is 0 if it is and 1 if it is not.",
 			"  goaoe config test e0.1 \"node1 web data\" && echo it is ours", aoe.ConfigTest},
-		{"prefix", "Test whether the config string of a target begins with a text",
+		{"prefix", "Test how the config string of a target begins",
 			"Ask whether the config string begins with STRING. The exit status is 0 if it does and 1 if it does not. Every string begins with the\nempty one.",
 			"  goaoe config prefix e0.1 node1", aoe.ConfigPrefix},
 	} {
@@ -231,7 +231,7 @@ func configString(env *Env, list []string, from string) ([]byte, []string, error
 			if err != nil {
 				return nil, nil, Failf("%w", err)
 			}
-			defer file.Close()
+			defer func() { _ = file.Close() }() // it was only read
 			in = file
 		}
 		var err error

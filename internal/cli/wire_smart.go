@@ -110,7 +110,8 @@ func newSmartCmd(env *Env) *cobra.Command {
 			if !id.Smart {
 				return Failf("%v has no SMART", addrs[0]).WithHint("an export of goaoe has it with smart = true")
 			}
-			what, feature, low := "", uint8(0), uint8(0)
+			var what string
+			var feature, low uint8
 			switch {
 			case cmd.Flags().Changed("log"):
 				return wireError(printSmartLog(ctx, env.Stdout, s, uint8(log)))
