@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"time"
@@ -76,6 +77,8 @@ func Run(ctx context.Context, c Config) (err error) {
 		c.Disk.Timeout = 60 * time.Second
 	}
 	c.Connections = min(max(c.Connections, 1), 16)
+	// Each connection keeps one of the scheduler's processors to itself; with one to spare it is not taken away in each system call.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), c.Connections+2))
 	a := &attached{Config: c, f: filesOf(c.Dir, c.Addr), since: time.Now(), events: make(chan initiator.Event, 64), fails: make(chan string, 64),
 		stop: make(chan bool, 2), ended: make(chan error, c.Connections+1)}
 	if err := os.MkdirAll(c.Dir, 0o755); err != nil {

@@ -31,7 +31,7 @@ import (
 const prelude = `
 set -eu
 mount --make-rprivate /
-for d in /etc/goaoe /run/goaoe /var/lib/goaoe /srv /var/log/goaoe; do mkdir -p "$d"; mount -t tmpfs none "$d"; done
+for d in /etc/goaoe /run/goaoe /run/goaoe-attach /var/lib/goaoe /srv /var/log/goaoe; do mkdir -p "$d"; mount -t tmpfs none "$d"; done
 ip link set dev lo up
 for n in 1 2; do
 	ip link add eth$n type veth peer name peer$n
@@ -145,7 +145,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 func TestCommandsOfTheDocumentation(t *testing.T) {
 	need.Root(t)
-	need.Programs(t, "curl", "jq", "python3", "unshare")
+	need.Programs(t, "curl", "jq", "python3", "unshare", "qemu-img")
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "goaoe"), "../../cmd/goaoe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
