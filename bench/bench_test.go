@@ -129,6 +129,9 @@ func TestClients(t *testing.T) {
 	if s, err := parseBench([]byte(strings.Replace(good, `"retransmits":0`, `"retransmits":7`, 1))); err != nil || s.Void == "" {
 		t.Errorf("%+v, %v", s, err)
 	}
+	if s, err := parseBench([]byte(strings.Replace(good, `"retransmits":0`, `"retransmits":2`, 1))); err != nil || s.Void != "" || s.Retransmits != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
 	for _, bad := range []string{"", "{", `{"disks":[]}`, `{"disks":[{}]}`} {
 		if _, err := parseBench([]byte(bad)); err == nil {
 			t.Errorf("%q was taken for a result", bad)

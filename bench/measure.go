@@ -187,7 +187,8 @@ func parseBench(out []byte) (sample, error) {
 	}
 	d := v.Disks[0]
 	s := sample{PerSecond: d.Rate, P50: d.Latency.P50, P999: d.Latency.P999, TargetCPU: d.TargetCPU, ClientCPU: d.OwnCPU, Requests: d.Latency.Count, Retransmits: d.Again}
-	if d.Again > 0 {
+	// An initiator repeats early; on a machine that others use it happens that it need not have. The load generator waits a second.
+	if float64(d.Again) > .001*float64(d.Latency.Count) {
 		s.Void = fmt.Sprintf("%d requests had to be sent again", d.Again)
 	}
 	return s, nil

@@ -127,6 +127,9 @@ func TestCopyThere(t *testing.T) {
 	if out, text := r.run(0, "read", "1.1", "--offset", "2M", "--length", "3M"); out != string(want[2*mib:5*mib]) || !strings.Contains(text, "3.0 MiB copied") {
 		t.Errorf("read to standard output: %d bytes, %s", len(out), text)
 	}
+	if c := r.result("read", "1.1", "/dev/null"); c.Bytes != 8*mib || c.Flushed {
+		t.Errorf("%+v", c)
+	}
 	// Into the middle of a file, which keeps the rest.
 	r.run(0, "copy", "1.1", "back", "-y", "--offset", "3M", "--length", "64K", "--to", "100")
 	back := bytes.Clone(img)

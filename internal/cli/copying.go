@@ -205,6 +205,14 @@ func (c *copying) open(ctx context.Context, from, to string) (err error) {
 		c.dst = transfer.NewPipeSink("standard output", c.env.Stdout)
 		return nil
 	}
+	if st, err := os.Stat(to); err == nil && st.Mode()&os.ModeCharDevice != 0 { // /dev/null, a tape: from its beginning to its end
+		f, err := os.OpenFile(to, os.O_WRONLY, 0)
+		if err != nil {
+			return Failf("%w", err)
+		}
+		c.dst = transfer.NewPipeSink(to, f)
+		return nil
+	}
 	device, _, err := transfer.Exists(to)
 	if err != nil {
 		return Failf("%w", err)
@@ -418,13 +426,16 @@ func (c *copying) closeSink() error {
 	if f, ok := c.dst.(*transfer.File); ok {
 		return f.Close()
 	}
+	if p, ok := c.dst.(*transfer.Pipe); ok && p.Name() != "standard output" {
+		return p.Close()
+	}
 	return nil
 }
 
 func (c *copying) close() {
 	for _, e := range []io.Closer{c.src, c.dst} {
-		if p, ok := e.(*transfer.Pipe); ok && p != nil {
-			continue // standard input and output are not ours
+		if p, ok := e.(*transfer.Pipe); ok && strings.HasPrefix(p.Name(), "standard ") {
+			continue // not ours
 		}
 		if e != nil {
 			_ = e.Close() // everything was flushed, or the copy has failed anyway

@@ -210,6 +210,9 @@ func (b *Bench) Run(ctx context.Context) (res *Result, err error) {
 	if err := r.loop(ctx); err != nil {
 		return nil, err
 	}
+	if res.Requests == 0 {
+		return nil, fmt.Errorf("%v: no request was answered in the %v that count", b.d.Addr(), time.Duration(res.Seconds*1e9).Round(time.Millisecond))
+	}
 	return res, nil
 }
 

@@ -47,6 +47,9 @@ func (p *Pipe) Close() error {
 	if c, ok := p.r.(io.Closer); ok {
 		return c.Close()
 	}
+	if c, ok := p.w.(io.Closer); ok {
+		return c.Close()
+	}
 	return nil
 }
 
