@@ -16,7 +16,6 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/link"
-	"goaoe/internal/link/packet"
 	"goaoe/internal/sys"
 )
 
@@ -92,7 +91,7 @@ func Discover(ctx context.Context, s Search) iter.Seq2[Target, error] {
 		}
 		for _, name := range interfaces {
 			// Opened by the caller's own thread: that is the one whose network namespace counts.
-			l, err := packet.Open(name, packet.Options{})
+			l, err := openLink(name)
 			if err != nil {
 				tell(found{err: err})
 				continue

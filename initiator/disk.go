@@ -24,7 +24,6 @@ type Disk struct {
 	opt  Options
 	tune tuning
 	id   tagID
-	spin int64 // how long a receiver looks for frames before it sleeps, nanoseconds
 	// busyPoll is Options.BusyPoll in nanoseconds. quickAnswer and quickAsk tell that the last answer, or the last descriptor of WaitFor's caller,
 	// came within that time; the receiver's.
 	busyPoll              int64
@@ -72,6 +71,9 @@ type Disk struct {
 	parked    waiters
 	watchers  []*waiter
 	lastDone  int64 // when a request was answered last
+	nap       int64 // how long the receiver lets answers gather, nanoseconds
+	every     int64 // mean time between answers; 0: not known
+	planned   int64
 	foreign   aoe.MAC
 	foreignAt int64
 	stats     Stats

@@ -233,7 +233,7 @@ func (d *Disk) pathIsUp(w *path, now int64) {
 	// What waits for an answer that may never come goes out again at once.
 	for i := range d.slots {
 		if x := &d.slots[i]; x.busy && !x.bound() && x.path != nil && !x.stray && (x.path == w || x.path.state != pathUp) && x.tries > 0 {
-			x.due = now
+			x.due, x.tries, x.since = now, 0, now
 		}
 	}
 	d.timer = min(d.timer, now)

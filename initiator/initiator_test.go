@@ -287,7 +287,7 @@ func TestOverlapsWait(t *testing.T) {
 	}
 	time.Sleep(20 * time.Millisecond)
 	d.mu.Lock()
-	n := maxSlots - d.frees
+	n := d.writes
 	d.mu.Unlock()
 	if n != 1 {
 		t.Errorf("%d overlapping writes are under way, want one", n)

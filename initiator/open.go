@@ -36,7 +36,8 @@ func Open(ctx context.Context, addr aoe.Addr, o Options) (*Disk, error) {
 	return start(ctx, links, addr, o, defaults(o), openLink)
 }
 
-func openLink(name string) (link.Link, error) { return packet.Open(name, packet.Options{}) }
+// openLink opens an interface of the calling thread's network namespace.
+var openLink = func(name string) (link.Link, error) { return packet.Open(name, packet.Options{}) }
 
 // openLinks opens the interfaces: all that are named, or any of those that are up.
 func openLinks(names []string) (links []link.Link, err error) {

@@ -17,6 +17,7 @@ type probe struct {
 	slot  int   // of the exchange under way; -1
 	first bool  // the path waits for it to come up
 	check bool  // small frames are tried, because large ones got no answer
+	sure  bool  // and then large ones, because small ones passed
 	size  int   // sectors
 	good  int   // answers in a row
 	since int64 // check: when large frames began to be missed
@@ -95,14 +96,16 @@ func (d *Disk) sized(x *exchange, w *path, h aoe.Header, f []byte, now int64) {
 		w.sectors = min(size, w.max)
 		d.pathIsUp(w, now)
 	case pr.check:
-		pr.check = false
 		dir := 0
 		if pr.write {
 			dir = 1
 		}
-		if w.sectors > small && w.big[dir] < pr.since {
-			d.reduce(w, small, now)
+		pr.check = false
+		if w.sectors > small && w.big[dir] < pr.since { // not just lost a few times
+			pr.sure = d.sendProbe(w, w.sectors, now)
 		}
+	case pr.sure:
+		pr.sure = false // they do pass
 	default:
 		if pr.good++; pr.good < 2 { // not by chance
 			d.sendProbe(w, pr.size, now)
@@ -140,9 +143,9 @@ func (d *Disk) laterProbe(w *path, gap, now int64) {
 }
 
 // missed is called when a frame of more than two sectors got no answer for the third time or more: is the path silent, or are large frames
-// lost? A small one tells.
+// lost? A small one tells, and then a large one.
 func (d *Disk) missed(w *path, x *exchange, now int64) {
-	if w.state != pathUp || w.sectors <= small || w.pr.slot >= 0 || x.n <= small {
+	if w.state != pathUp || w.sectors <= small || w.pr.slot >= 0 || x.n <= small || w.suspect {
 		return
 	}
 	w.pr.check, w.pr.since, w.pr.write = true, x.since, x.write
@@ -162,6 +165,8 @@ func (d *Disk) unsized(x *exchange, w *path, now int64) {
 		d.event(Event{Kind: Reduced, Path: d.show(w), Old: int64(w.max), New: int64(w.sectors)})
 		d.pathIsUp(w, now)
 		d.laterProbe(w, int64(d.tune.raise), now)
+	case pr.sure:
+		d.reduce(w, small, now)
 	case pr.check:
 		pr.check = false // small ones do not pass either: the path is silent
 	default:

@@ -101,7 +101,7 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 		return ready
 	}
 	now := sys.Nanotime()
-	d.drain(now)
+	d.plan(d.drain(now), now)
 	d.fast(now)
 	if now >= d.timer {
 		d.timers(now)
@@ -113,19 +113,23 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 
 // sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready.
 func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool) {
-	start, spin := sys.Nanotime(), d.spin
+	if d.pending() {
+		return len(fds) > 0 && look(fds)
+	}
+	start, spin := sys.Nanotime(), int64(0)
 	quick := &d.quickAsk // whether what comes next, a frame or one of fds, comes soon
 	if underWay {
 		quick = &d.quickAnswer
 	}
-	if len(fds) > 0 && *quick {
-		spin = max(spin, d.busyPoll)
+	switch {
+	case underWay && d.nap > 0:
+		_, _ = sys.Poll(d.fds[:1], min(d.nap, max(until-start, 0)))
+	case len(fds) > 0 && *quick:
+		spin = d.busyPoll
 	}
 	for {
-		for _, p := range d.ports {
-			if p.link.Pending() {
-				return len(fds) > 0 && look(fds)
-			}
+		if d.pending() {
+			return len(fds) > 0 && look(fds)
 		}
 		if spin == 0 || sys.Nanotime()-start > spin {
 			break
@@ -165,6 +169,46 @@ func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool)
 	return ready
 }
 
+func (d *Disk) pending() bool {
+	for _, p := range d.ports {
+		if p.link.Pending() {
+			return true
+		}
+	}
+	return false
+}
+
+// Naps. When answers come faster than every few microseconds, being woken for each costs us, and the target that wakes us, more than the
+// answer itself. So with many requests outstanding the receiver lets some answers gather: at most as long as half of them take, so that the
+// target never runs out of work, and so that the latency of a request grows by less than a half.
+const (
+	napSlack = int64(50 * time.Microsecond) // the kernel's timers are late by that much
+	napMost  = int64(100 * time.Microsecond)
+	napEvery = int64(20 * time.Microsecond) // answers that come more slowly are worth a wake-up each
+)
+
+// plan decides about the next nap, after n frames were received.
+func (d *Disk) plan(n int, now int64) {
+	gap := now - d.planned
+	d.planned, d.nap = now, 0
+	if n == 0 || gap > int64(time.Millisecond) {
+		d.every = 0
+		return
+	}
+	each := gap / int64(n)
+	if d.every == 0 {
+		d.every = each
+		return
+	}
+	d.every += (each - d.every) / 8
+	if d.every > napEvery {
+		return
+	}
+	if t := d.every*int64(maxSlots-d.frees)/2 - napSlack; t > 0 {
+		d.nap = min(t, napMost)
+	}
+}
+
 // trouble looks at a link that reported an error. An interface that is down comes back by itself; until then it must not be polled in circles.
 func (d *Disk) trouble(p *port) {
 	d.mu.Lock()
@@ -174,11 +218,12 @@ func (d *Disk) trouble(p *port) {
 	}
 }
 
-// drain takes all frames that wait.
-func (d *Disk) drain(now int64) {
+// drain takes all frames that wait, and returns how many there were.
+func (d *Disk) drain(now int64) (total int) {
 	for _, p := range d.ports {
 		for {
 			n := p.link.Recv(d.frames[:])
+			total += n
 			for i := range d.frames[:n] {
 				d.frame(p, &d.frames[i], now)
 			}
@@ -190,6 +235,7 @@ func (d *Disk) drain(now int64) {
 			}
 		}
 	}
+	return total
 }
 
 // frame takes one frame. Whatever is not a well-formed reply from one of our paths to something of ours is left alone.

@@ -152,7 +152,7 @@ func TestRepeatsInTime(t *testing.T) {
 	for len(order) > 0 {
 		seen = append(seen, <-order)
 	}
-	if len(seen) != 2 || seen[0] != "young" || seen[1] != "young" {
+	if len(seen) < 2 || seen[0] != "young" || seen[1] != "young" {
 		t.Errorf("frames came in the order %v: the younger request waited for the older one", seen)
 	}
 	f.setHook(nil)

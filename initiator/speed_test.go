@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"goaoe/aoe"
 	"goaoe/initiator"
 	"goaoe/internal/loadgen"
@@ -50,6 +52,12 @@ func cpuOf(pid int) float64 {
 func queueRun(t testing.TB, d *initiator.Disk, depth int, dur time.Duration) (rate, cpu float64) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	if os.Getenv("PIN") != "" {
+		var set unix.CPUSet
+		set.Set(1)
+		_ = unix.SchedSetaffinity(0, &set)
+		defer func() { set.Set(0); _ = unix.SchedSetaffinity(0, &set) }()
+	}
 	q := d.NewQueue(depth)
 	defer q.Close()
 	blocks := d.Size() / 4096
@@ -105,7 +113,7 @@ func BenchmarkVblade(b *testing.B) {
 				dur := 1500 * time.Millisecond
 				ns.Do(func() {
 					l, err = loadgen.Run(context.Background(), loadgen.Config{Interface: vb, Addr: addr, Depth: depth, Sectors: 8, Warmup: 100 * time.Millisecond,
-						Duration: dur, CPU: 1, TargetPID: v.Process.Pid, NoVerify: true})
+						Duration: dur, CPU: -1, TargetPID: v.Process.Pid, NoVerify: true})
 				})
 				if err != nil {
 					b.Fatal(err)

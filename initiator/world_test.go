@@ -145,7 +145,7 @@ func (n *node) execute(f []byte) {
 	}
 	in := &target.Ingress{MAC: n.mac, MTU: n.mtu, MaxSectors: aoe.AdvertisedSectors(n.mtu)}
 	var req target.Request
-	if req.Parse(f, false, 0, in) != stats.NoDrop || !req.Addr.Match(addr) {
+	if req.Parse(f, false, 0, in) != stats.NoDrop || !req.Addr.Match(n.conf.Addr) {
 		return
 	}
 	buf := make([]byte, 2048)
