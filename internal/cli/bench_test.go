@@ -120,7 +120,8 @@ func TestBenchWrites(t *testing.T) {
 	}
 	// A target that is killed ends it, in bounded time and with its status.
 	p := r.process("bench", "1.1", "--duration", "1m", "--timeout", "1s", "--warmup", "0", "--svg", "never.svg")
-	time.Sleep(300 * time.Millisecond)
+	r.onTheWire(p)
+	time.Sleep(300 * time.Millisecond) // some requests
 	_ = r.daemon.cmd.Process.Kill()
 	_ = r.daemon.cmd.Wait()
 	if code := r.end(p, 0); code != ExitNoAnswer || p.out.String() != "" || !strings.Contains(p.err.String(), "e1.1: read of 4096 bytes") {
@@ -131,7 +132,7 @@ func TestBenchWrites(t *testing.T) {
 	}
 	r.serve()
 	p = r.process("bench", "1.1", "--duration", "1m")
-	time.Sleep(300 * time.Millisecond)
+	r.onTheWire(p)
 	if code := r.end(p, unix.SIGINT); code != ExitFailure || !strings.Contains(p.err.String(), "interrupted") {
 		t.Errorf("status %d: %s%s", code, &p.out, &p.err)
 	}

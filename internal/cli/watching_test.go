@@ -96,13 +96,29 @@ func (r *watchRig) process(args ...string) *watchProc {
 	return p
 }
 
+// onTheWire waits until a process has a socket open: then it has also got to catching signals.
+func (r *watchRig) onTheWire(p *watchProc) {
+	r.t.Helper()
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", p.cmd.Process.Pid))
+		for _, l := range links {
+			if to, _ := os.Readlink(l); strings.HasPrefix(to, "socket:") {
+				return
+			}
+		}
+		if time.Now().After(end) {
+			r.t.Fatalf("%v has no socket open", p.cmd.Args)
+		}
+	}
+}
+
 // end sends a signal (0: none) and returns the exit status.
 func (r *watchRig) end(p *watchProc, s unix.Signal) int {
 	r.t.Helper()
 	if s != 0 {
 		_ = p.cmd.Process.Signal(s)
 	}
-	timer := time.AfterFunc(30*time.Second, func() { _ = p.cmd.Process.Kill() })
+	timer := time.AfterFunc(2*time.Minute, func() { _ = p.cmd.Process.Kill() })
 	defer timer.Stop()
 	err := p.cmd.Wait()
 	var ee *exec.ExitError

@@ -53,7 +53,7 @@ func (l *diskLog) look(now time.Time, s *stats.Export) (out []diskLine) {
 		done += errors[i]
 	}
 	if !l.begun {
-		l.begun, l.errors = true, errors
+		l.begun, l.errors, l.moved = true, errors, now
 	}
 	if done != l.done || s.OnStore.Load() == 0 {
 		if l.hangs {

@@ -22,8 +22,8 @@ func TestDiskLog(t *testing.T) {
 		do   func()
 		want string
 	}{
-		{0, func() {}, ""},
-		{2, func() { s.Reads.Add(5) }, ""},
+		{0, func() { s.OnStore.Set(1) }, ""}, // under way when it is first looked at
+		{2, func() { s.OnStore.Set(0); s.Reads.Add(5) }, ""},
 		{4, func() { s.Errors[stats.ErrorMedia].Add(1) }, "[ERROR the disk fails: 1 request ended with errors: input/output errors; the last was: input/output error]"},
 		{6, func() {
 			s.Errors[stats.ErrorMedia].Add(30)

@@ -292,14 +292,21 @@ func TestFaults(t *testing.T) {
 			errs, mismatches, "requests failed"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			l, r := pair(t, 9000)
-			r.fault = c.fault
-			r.serve(t)
-			cfg := config(l)
-			cfg.Writes, cfg.NoVerify = c.writes, c.noVerify
-			res, err := Run(context.Background(), cfg)
-			if err != nil {
-				t.Fatal(err)
+			var res Result
+			// On a busy machine a short run may not come to the fault.
+			for d := 50 * time.Millisecond; ; d *= 4 {
+				l, r := pair(t, 9000)
+				r.fault = c.fault
+				r.serve(t)
+				cfg := config(l)
+				cfg.Writes, cfg.NoVerify, cfg.Duration = c.writes, c.noVerify, d
+				var err error
+				if res, err = Run(context.Background(), cfg); err != nil {
+					t.Fatal(err)
+				}
+				if d > 5*time.Second || res.Requests > 0 && (c.count == nil || c.count(&res) > 0) {
+					break
+				}
 			}
 			if c.count != nil && c.count(&res) == 0 {
 				t.Errorf("nothing was noticed: %+v", res)
