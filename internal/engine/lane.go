@@ -171,10 +171,13 @@ func (l *lane) turn() bool {
 	l.pumpAll()
 	if l.acts {
 		l.stats.Turns.Inc()
-		l.stats.SlotsUsed.Set(uint64(len(l.slots.slots) - l.slots.nfree))
+		l.countSlots()
 	}
 	return l.acts
 }
+
+// countSlots tells the statistics how many slots are in use.
+func (l *lane) countSlots() { l.stats.SlotsUsed.Set(uint64(len(l.slots.slots) - l.slots.nfree)) }
 
 // clocks returns the time by both clocks. It is asked for once a turn.
 func (l *lane) clocks() (realtime, nanotime int64) {

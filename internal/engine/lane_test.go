@@ -379,4 +379,12 @@ func TestStatsAfterLinkWentDown(t *testing.T) {
 	if n, drops := r.l.stats.SlotsUsed.Load(), r.l.ports[0].st.Drops[stats.DropSend].Load(); n != 0 || drops != 1 {
 		t.Errorf("%d slots are in use, %d replies counted as lost; want 0 and 1", n, drops)
 	}
+	w.full, w.down = 1000, false
+	w.put(r.ata(e11, 0x24, 1, 1, nil), 1)
+	r.l.turn()
+	p := r.l.ports[0]
+	r.l.removePort(p.port)
+	if n, drops := r.l.stats.SlotsUsed.Load(), p.st.Drops[stats.DropSend].Load(); n != 0 || drops != 2 {
+		t.Errorf("when the interface was removed: %d slots are in use, %d replies counted as lost; want 0 and 2", n, drops)
+	}
 }

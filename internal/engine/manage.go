@@ -109,6 +109,7 @@ func (l *lane) removePort(p *Port) {
 		lp.gone = true
 		l.ports = append(l.ports[:i:i], l.ports[i+1:]...)
 		lp.close()
+		l.countSlots()
 		return
 	}
 }
