@@ -388,3 +388,45 @@ func TestStatsAfterLinkWentDown(t *testing.T) {
 		t.Errorf("when the interface was removed: %d slots are in use, %d replies counted as lost; want 0 and 2", n, drops)
 	}
 }
+
+// TestReplyThatIsNeverTaken: an interface that says "full" of one size of reply for ever (a virtual one whose other end has a smaller
+// MTU) gets those behind them all the same; they are counted as drops, and their slots are free again.
+func TestReplyThatIsNeverTaken(t *testing.T) {
+	r := newRig(t, 1)
+	e := r.export(e11, newStore(t, 4096, nil), 16)
+	r.serve(9000, e)
+	w := r.wires[0]
+	w.never = func(m *link.Msg) bool { return len(m.Head)+len(m.Body) > 1514 }
+	const large = 10
+	for round := range 3 {
+		for i := range large {
+			w.put(r.ata(e11, 0x24, uint64(100*i), 8, nil), 1)
+		}
+		w.put(r.ata(e11, 0x24, 5, 1, nil), 1)
+		got := 0
+		for limit := time.Now().Add(10 * time.Second); got == 0 && time.Now().Before(limit); {
+			r.run()
+			for _, f := range w.take() {
+				if len(f) != 36+512 {
+					t.Fatalf("round %d: a reply of %d bytes", round, len(f))
+				}
+				got++
+			}
+		}
+		if got != 1 {
+			t.Fatalf("round %d: %d small replies, want 1: the large ones hold them up", round, got)
+		}
+	}
+	for limit := time.Now().Add(10 * time.Second); r.l.ports[0].st.Drops[stats.DropSend].Load() < 3*large && time.Now().Before(limit); {
+		r.run()
+	}
+	if n := r.l.ports[0].st.Drops[stats.DropSend].Load(); n != 3*large {
+		t.Errorf("%d replies counted as dropped, want %d", n, 3*large)
+	}
+	w.never = nil
+	w.put(r.ata(e11, 0x24, 100, 8, nil), 1)
+	r.run()
+	if out := w.take(); len(out) != 1 || len(out[0]) != 36+8*512 {
+		t.Errorf("afterwards a large reply does not leave: %d replies", len(out))
+	}
+}

@@ -25,6 +25,7 @@ type wire struct {
 	limit   int // messages that one Send takes; 0: all
 	down    bool
 	refuse  func(m *link.Msg) error
+	never   func(m *link.Msg) bool // messages that are answered ErrFull for ever
 	taken   int
 	filters atomic.Int32
 	keep    bool
@@ -58,6 +59,9 @@ func (w *wire) Send(msgs []link.Msg) (int, error) {
 			return i, link.ErrFull
 		}
 		m := &msgs[i]
+		if w.never != nil && w.never(m) {
+			return i, link.ErrFull
+		}
 		if w.refuse != nil {
 			if m.Err = w.refuse(m); m.Err != nil {
 				continue

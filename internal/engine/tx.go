@@ -21,6 +21,12 @@ const (
 	replySize = 2048
 	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.
 	sendWaitNs = 2_000_000
+	// stuckNs is how long a link may refuse one reply for want of room before the reply is given up, as if the network had lost it. A
+	// full queue gets room in less; but the kernel says the same, for ever, of a frame that a virtual interface does not take because
+	// its other end has a smaller MTU, and that must not hold up what is behind it.
+	stuckNs = 20_000_000
+	// stuckNextNs is the same for the next replies until one is sent.
+	stuckNextNs = 1_000_000
 )
 
 // lanePort is a port inside a lane, with the replies that are to be sent on it.
@@ -41,6 +47,8 @@ type lanePort struct {
 	arena   []byte         // replySize bytes for each message
 	blocked bool           // the link's queue was full
 	waited  int64          // nanoseconds that the lane has waited for room since the queue was last empty
+	refused int64          // when the link first refused the first reply that is queued; 0: it has not
+	patient int64          // how long it may: stuckNs or stuckNextNs
 	gone    bool           // the port was removed
 }
 
@@ -55,7 +63,7 @@ func newLanePort(p *Port, lane int) (*lanePort, error) {
 	if err != nil {
 		return nil, fmt.Errorf("memory for replies: %w", err)
 	}
-	lp := &lanePort{port: p, link: p.links[lane], st: &p.stats[lane], arena: mem}
+	lp := &lanePort{port: p, link: p.links[lane], st: &p.stats[lane], arena: mem, patient: stuckNs}
 	lp.refresh()
 	return lp, nil
 }
@@ -135,6 +143,7 @@ func (l *lane) flush(p *lanePort, most int) {
 			l.acts = true
 			p.st.TxBatches.Inc()
 			l.sent = l.nanotime()
+			p.refused, p.patient = 0, stuckNs
 		}
 		for ; k > 0; k-- {
 			i := p.sent
@@ -145,7 +154,11 @@ func (l *lane) flush(p *lanePort, most int) {
 			if errors.Is(err, link.ErrFull) {
 				p.blocked = true
 				p.st.TxFull.Inc()
-				return
+				if !l.giveUpFirst(p, err) {
+					return
+				}
+				most--
+				continue
 			}
 			l.discard(p)
 		}
@@ -154,7 +167,25 @@ func (l *lane) flush(p *lanePort, most int) {
 		l.acts = true // the rest in the next turn
 		return
 	}
-	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
+	p.n, p.sent, p.blocked, p.waited, p.refused = 0, 0, false, 0, 0
+}
+
+// giveUpFirst drops the first reply that is queued when the link has refused it for too long, and tells whether it did.
+func (l *lane) giveUpFirst(p *lanePort, err error) bool {
+	now := l.nanotime()
+	if p.refused == 0 {
+		p.refused = now
+	}
+	if now-p.refused < p.patient {
+		return false
+	}
+	p.refused, p.patient = now, stuckNextNs
+	l.acts = true
+	i := p.sent
+	p.sent++
+	p.msgs[i].Err = err
+	l.sentOne(p, i)
+	return true
 }
 
 // discard drops everything that is queued.
@@ -174,7 +205,7 @@ func (l *lane) discard(p *lanePort) {
 		}
 		p.msgs[i], p.owner[i], p.plain[i] = link.Msg{}, nil, plain{}
 	}
-	p.n, p.sent, p.blocked, p.waited = 0, 0, false, 0
+	p.n, p.sent, p.blocked, p.waited, p.refused = 0, 0, false, 0, 0
 }
 
 // sentOne does what is due after message i was sent or refused.
@@ -201,7 +232,7 @@ func (l *lane) sentOne(p *lanePort, i int) {
 		return
 	}
 	p.st.TxErrors.Inc()
-	if s != nil && s.state == slotView {
+	if s != nil && s.state == slotView && !errors.Is(err, link.ErrFull) {
 		// The mapped memory could not be read (the file was cut short, or its disk failed): a read of its own finds out.
 		l.toStore(s)
 		return

@@ -35,15 +35,30 @@ var impairs = sync.OnceValues(func() (string, error) {
 	return out, nil
 })
 
-// joined makes a rig whose h0 and t0 have something in between: with cable "bridge" a bridge whose ports have the MTU given, else
-// impair with these options, from the host (A) to the target (B).
+// joined makes a rig whose h0 and t0 have something in between: with cable "bridge" two switches with a cable of the MTU given between
+// them; with "ports" one whose ports have that MTU, so that the ends' own kernels refuse to send larger frames; else impair with these options, from the
+// host (A) to the target (B).
 func joined(t *testing.T, mtu int, cable string, bridgeMTU int) *rig {
 	t.Helper()
 	r := emptyRig(t)
+	ports := mtu
+	if cable == "ports" {
+		ports = bridgeMTU
+	}
 	for _, e := range []struct{ end, ns, port string }{{"h0", r.host, "m0"}, {"t0", r.target, "m1"}} {
-		command(t, "ip", "link", "add", e.end, "netns", e.ns, "mtu", fmt.Sprint(mtu), "type", "veth", "peer", "name", e.port, "netns", r.middle, "mtu", fmt.Sprint(mtu))
+		command(t, "ip", "link", "add", e.end, "netns", e.ns, "mtu", fmt.Sprint(mtu), "type", "veth", "peer", "name", e.port, "netns", r.middle, "mtu", fmt.Sprint(ports))
 		command(t, "ip", "-n", e.ns, "link", "set", e.end, "up")
 		command(t, "ip", "-n", r.middle, "link", "set", e.port, "up")
+	}
+	if cable == "ports" {
+		command(t, "ip", "-n", r.middle, "link", "add", "br0", "type", "bridge")
+		for _, l := range []string{"m0", "m1", "br0"} {
+			if l != "br0" {
+				command(t, "ip", "-n", r.middle, "link", "set", l, "master", "br0")
+			}
+			command(t, "ip", "-n", r.middle, "link", "set", l, "up")
+		}
+		return r
 	}
 	if cable == "bridge" {
 		// Two switches, and between them a cable that has the smaller MTU: so neither end is told that its frames are lost.

@@ -405,6 +405,16 @@ func TestWirePing(t *testing.T) {
 	})
 }
 
+// TestRefusedReplies: the kernel at the target refuses to send large replies, for ever, and says that its queue is full. The others leave
+// all the same.
+func TestRefusedReplies(t *testing.T) {
+	t.Parallel()
+	r := joined(t, 9000, "ports", 1500)
+	r.start(r.bin, []string{"export", "--state-dir", t.TempDir(), "0", "1", "t0", image(t, "a", 1<<20)})
+	r.expect(silent, []string{"10 requests sent, 0 answered"}, "ping", "e0.1", "-c", "10", "--interval", "5ms", "--kind", "read", "--size", "8726", "--wait", "300ms")
+	r.expect(okay, []string{"10 requests sent, 10 answered, 0% loss"}, "ping", "e0.1", "-c", "10", "--interval", "20ms", "--kind", "read", "--wait", "3s")
+}
+
 func lastLine(s string) string {
 	lines := strings.Split(strings.TrimSpace(s), "\n")
 	return lines[len(lines)-1]
