@@ -83,7 +83,7 @@ func (a *attached) end(force bool) error {
 			select {
 			case <-a.events:
 			case <-a.fails:
-			case <-a.ended:
+			case <-a.ended: //nolint:errcheck // why a connection ended does not matter any more
 			}
 		}
 	}()

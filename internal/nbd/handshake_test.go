@@ -75,7 +75,7 @@ func TestServerHandshake(t *testing.T) {
 	} {
 		p := &script{Reader: bytes.NewReader(unhex(t, c.in))}
 		err := serveHandshake(p, e, 16<<20)
-		if c.err == nil && err != nil || c.err != nil && err == nil || c.err == errDone && !errors.Is(err, errDone) {
+		if c.err == nil && err != nil || c.err != nil && err == nil || errors.Is(c.err, errDone) && !errors.Is(err, errDone) {
 			t.Errorf("%s: %v, want %v", c.name, err, c.err)
 		}
 		if got := hex.EncodeToString(p.Bytes()); got != strings.Join(strings.Fields(c.out), "") {

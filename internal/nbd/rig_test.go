@@ -1,6 +1,7 @@
 package nbd
 
 import (
+	"errors"
 	"io"
 	"net"
 	"path/filepath"
@@ -164,7 +165,7 @@ func serve(t testing.TB, d *disk, e Export, o Options) (*Server, string) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		if err := <-over; err != ErrStopped {
+		if err := <-over; !errors.Is(err, ErrStopped) {
 			t.Errorf("Serve: %v", err)
 		}
 		d.mu.Lock()

@@ -301,7 +301,7 @@ func TestStop(t *testing.T) {
 	if i, e := c.answer(nil); i != 9 || e != 0 {
 		t.Errorf("answer to %d: %v", i, e)
 	}
-	if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("after the answer: %v, want the end", err)
 	}
 	s.Wait()

@@ -149,7 +149,7 @@ func ParseReply(b []byte) (cookie uint64, e Errno, err error) {
 }
 
 // Errno is an error as the protocol carries it. 0 is success.
-type Errno uint32
+type Errno uint32 //nolint:errname // a number, named as the system calls name theirs
 
 // Errors of the protocol, with the numbers of Linux.
 const (

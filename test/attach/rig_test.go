@@ -115,11 +115,17 @@ func (r *rig) start() {
 			lines = append(lines, []string{"vblade", "-b", "64", "0", "1", fmt.Sprintf("t%d", i), r.image})
 		}
 	} else {
-		line := []string{r.bin, "serve", "--state-dir", filepath.Join(r.dir, "state"), "--log-level", "error"}
-		for i := range r.links {
-			line = append(line, "-i", fmt.Sprintf("t%d", i))
+		interfaces := make([]string, r.links)
+		for i := range interfaces {
+			interfaces[i] = fmt.Sprintf("%q", fmt.Sprintf("t%d", i))
 		}
-		lines = append(lines, append(line, "e0.1="+r.image))
+		file := filepath.Join(r.dir, "goaoe.toml")
+		text := fmt.Sprintf("[global]\nstate-directory = %q\n[log]\nlevel = \"error\"\n[[export]]\naddress = \"0.1\"\nsource = %q\ninterfaces = [%s]\ndiscard = true\n",
+			filepath.Join(r.dir, "state"), r.image, strings.Join(interfaces, ", "))
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			r.t.Fatal(err)
+		}
+		lines = append(lines, []string{r.bin, "serve", "-c", file})
 	}
 	for _, l := range lines {
 		c := exec.Command("ip", append([]string{"netns", "exec", r.target}, l...)...)
