@@ -62,7 +62,7 @@ func newCaptureCmd(env *Env) *cobra.Command {
 	c := &capture{env: env}
 	cmd := &cobra.Command{
 		Use:     "capture [ADDRESS|MAC...]",
-		Short:   "Show the AoE frames on the wire, or write them to a file for Wireshark",
+		Short:   "Show the AoE frames on the wire, or write them to a file",
 		Long:    captureLong,
 		GroupID: groupWatch,
 		Example: "  goaoe capture -i eth1\n  goaoe capture -i eth1 0.1 --command write,flush -c 100\n  goaoe capture -i eth1 --duration 10s -w aoe.pcapng\n" +
