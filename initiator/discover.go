@@ -1,12 +1,12 @@
 package initiator
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"iter"
-	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -81,36 +81,32 @@ func Discover(ctx context.Context, s Search) iter.Seq2[Target, error] {
 			for range all { // until the searches have ended
 			}
 		}()
-		tell := func(f found) {
-			wg.Go(func() {
-				select {
-				case all <- f:
-				case <-ctx.Done():
-				}
-			})
+		send := func(f found) bool {
+			select {
+			case all <- f:
+				return true
+			case <-ctx.Done():
+				return false
+			}
 		}
 		for _, name := range interfaces {
 			// Opened by the caller's own thread: that is the one whose network namespace counts.
 			l, err := openLink(name)
 			if err != nil {
-				tell(found{err: err})
+				wg.Go(func() { send(found{err: err}) })
 				continue
 			}
 			wg.Go(func() {
-				err := search(ctx, l, everybody, func(t Target) bool {
+				err := search(ctx, l, s.Watch, func(t Target) bool {
 					for _, a := range s.Addrs {
 						if a.Match(t.Addr) {
-							all <- found{t: t}
-							return true
+							return send(found{t: t})
 						}
 					}
-					if len(s.Addrs) == 0 {
-						all <- found{t: t}
-					}
-					return true
+					return len(s.Addrs) > 0 || send(found{t: t})
 				})
 				if err = errors.Join(err, l.Close()); err != nil {
-					tell(found{err: err})
+					send(found{err: err})
 				}
 			})
 		}
@@ -141,32 +137,37 @@ func DiscoverAll(ctx context.Context, s Search) ([]Target, error) {
 	return all, errors.Join(errs...)
 }
 
-// search asks for addr until ctx ends or each says that it has enough (false). Each target is reported once.
-func search(ctx context.Context, l link.Link, addr aoe.Addr, each func(Target) bool) error {
+// Of a search that goes on: how often it asks, and how many targets it remembers, so that made-up ones cost no more than that.
+const (
+	askWatching = 5 * time.Second
+	mostSeen    = 1 << 14
+)
+
+// search asks everybody until ctx ends or each says that it has enough (false). Each target is reported once; when watching also when it says
+// something else than before, and when it announces itself. An interface that is down is no error when watching: it may come back.
+func search(ctx context.Context, l link.Link, watch bool, each func(Target) bool) error {
 	info := l.Info()
-	tag := ownTag | rand.Uint32()>>1
+	tag := newAskTag()
 	q := make([]byte, aoe.MinFrame)
-	h := aoe.Header{Dst: aoe.Broadcast, Src: info.MAC, Version: aoe.Version, Addr: addr, Cmd: aoe.CmdConfig, Tag: tag}
-	if _, err := h.Encode(q); err != nil {
-		return err
-	}
-	conf := aoe.Config{Version: aoe.Version, Op: aoe.ConfigRead}
-	if _, err := conf.Encode(q); err != nil {
-		return err
-	}
+	h := aoe.Header{Dst: aoe.Broadcast, Src: info.MAC, Version: aoe.Version, Addr: everybody, Cmd: aoe.CmdConfig, Tag: tag}
+	_, _ = h.Encode(q) // both fit
+	_, _ = (&aoe.Config{Version: aoe.Version, Op: aoe.ConfigRead}).Encode(q)
 	type way struct {
 		addr aoe.Addr
 		mac  aoe.MAC
 	}
-	seen := map[way]bool{}
+	seen := map[way]Target{}
 	var frames [64]link.Frame
 	fds := []unix.PollFd{{Fd: int32(l.FD()), Events: unix.POLLIN}}
-	for next := time.Now(); ctx.Err() == nil; {
+	begin := time.Now()
+	for next := begin; ctx.Err() == nil; {
 		if now := time.Now(); !now.Before(next) {
-			if err := l.Inject(q); err != nil && !errors.Is(err, link.ErrFull) {
+			if err := l.Inject(q); err != nil && !errors.Is(err, link.ErrFull) && !(watch && errors.Is(err, link.ErrDown)) {
 				return fmt.Errorf("asking on %s: %w", info.Name, err)
 			}
-			next = now.Add(askAgain)
+			if next = now.Add(askAgain); watch && now.Sub(begin) > 2*askAgain {
+				next = now.Add(askWatching)
+			}
 		}
 		wait := time.Until(next)
 		if end, ok := ctx.Deadline(); ok {
@@ -177,15 +178,31 @@ func search(ctx context.Context, l link.Link, addr aoe.Addr, each func(Target) b
 			if _, err := sys.Poll(fds, int64(max(min(wait, 20*time.Millisecond), 0))); err != nil {
 				return fmt.Errorf("waiting on %s: %w", info.Name, err)
 			}
+			if k, ok := l.(link.Checker); ok && fds[0].Revents&unix.POLLERR != 0 {
+				_ = k.Check() // down: the next question says so
+				if watch {
+					time.Sleep(20 * time.Millisecond)
+				}
+			}
 		}
 		n := l.Recv(frames[:])
 		more := true
 		for i := 0; i < n && more; i++ {
 			t, ok := answer(frames[i].Data, tag, info)
-			if w := (way{t.Addr, t.MAC}); ok && addr.Match(t.Addr) && !seen[w] {
-				seen[w] = true
-				more = each(t)
+			if !ok {
+				continue
 			}
+			w := way{t.Addr, t.MAC}
+			old, known := seen[w]
+			announced := aoe.MAC(frames[i].Data[:6]) == aoe.Broadcast
+			if known && !(watch && (announced || !old.same(&t))) {
+				continue
+			}
+			if len(seen) >= mostSeen {
+				clear(seen)
+			}
+			seen[w] = t
+			more = each(t)
 		}
 		if n > 0 {
 			l.Release()
@@ -195,6 +212,11 @@ func search(ctx context.Context, l link.Link, addr aoe.Addr, each func(Target) b
 		}
 	}
 	return nil
+}
+
+// same tells whether two answers of a target say the same.
+func (t *Target) same(u *Target) bool {
+	return t.Sectors == u.Sectors && t.BufferCount == u.BufferCount && t.Firmware == u.Firmware && bytes.Equal(t.Config, u.Config)
 }
 
 // answer reads a config reply to our query, or an announcement. vblade announces with version 0, which is let pass there.
