@@ -115,6 +115,9 @@ func runAoeStat(env *Env, args []string) int {
 	var lines []string
 	for _, r := range rows {
 		line := fmt.Sprintf("%10s %15s %6s %-14s", r.dev, r.size, r.netif, r.state)
+		if payload && r.payload == notThere { // as the original has it: the state moves to the left
+			r.payload, r.state = r.state, ""
+		}
 		if payload {
 			line = fmt.Sprintf("%10s %15s %10s %-5s %-14s", r.dev, r.size, r.netif, r.payload, r.state)
 		}
@@ -134,9 +137,11 @@ func runAoeStat(env *Env, args []string) int {
 	return ExitOK
 }
 
+// notThere stands for what the driver does not tell.
+const notThere = "(NA)"
+
 // driverDisks reads the disks of the kernel's driver from sysfs, and whether it tells the payload.
 func driverDisks(env *Env, sysfs string) (rows []statRow, payload bool) {
-	const missing = "(NA)"
 	dirs, _ := filepath.Glob(filepath.Join(sysfs, "block/*e[0-9]*.[0-9]*")) // the pattern is valid
 	for _, dir := range dirs {
 		base := filepath.Base(dir)
@@ -147,15 +152,15 @@ func driverDisks(env *Env, sysfs string) (rows []statRow, payload bool) {
 		read := func(name string) string {
 			b, err := os.ReadFile(filepath.Join(dir, name))
 			if err != nil {
-				return missing
+				return notThere
 			}
 			return strings.TrimSpace(string(b))
 		}
-		r := statRow{dev: dev, size: missing, netif: read("netif"), payload: read("payload"), state: read("state")}
+		r := statRow{dev: dev, size: notThere, netif: read("netif"), payload: read("payload"), state: read("state")}
 		if n, err := strconv.ParseInt(read("size"), 10, 64); err == nil {
 			r.size = gigabytes(n)
 		}
-		payload = payload || r.payload != missing
+		payload = payload || r.payload != notThere
 		if minor, ok := wrongNode(env, dev, read("dev")); ok {
 			fmt.Fprintf(env.Stderr, "aoe-stat Warning: device node /dev/etherd/%s has wrong minor device number %d: do not use it\n", dev, minor)
 		}

@@ -48,7 +48,7 @@ func TestAoeStat(t *testing.T) {
 	}
 	put("sys/block/etherd!e7.1/state", "down")
 	want := "      e0.3         0.104GB       eth0 1024  up            \n" +
-		"      e7.1            (NA)       (NA) (NA)  down          \n" +
+		"      e7.1            (NA)       (NA) down                \n" +
 		"     e20.0      1000.215GB  eth0,eth1 8704  down,closewait\n"
 	code, out, errs := callTool(t, root, "aoe-stat")
 	if !sameSorted(out, want) || code != 0 || errs != "" {

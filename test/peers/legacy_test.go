@@ -113,6 +113,57 @@ func TestToolsOfOthers(t *testing.T) {
 	}
 }
 
+// TestAoeStatOfOthers: over the same sysfs, with what the kernel's driver has there, both print the same.
+func TestAoeStatOfOthers(t *testing.T) {
+	t.Parallel()
+	need.Programs(t, "/sbin/aoe-stat", "bash", "awk")
+	r := emptyRig(t)
+	links := filepath.Join(t.TempDir(), "bin")
+	sysfs, err := os.MkdirTemp("/dev/shm", "s-") // the original leaves out every disk with a "p" anywhere in its path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(sysfs) })
+	if err := os.MkdirAll(links, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command(r.bin, "install-links", "--only", "aoe-stat", links).CombinedOutput(); err != nil {
+		t.Fatalf("install-links: %v\n%s", err, out)
+	}
+	disk := func(name string, files ...string) {
+		for i := 0; i < len(files); i += 2 {
+			path := filepath.Join(sysfs, "block", name, files[i])
+			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			write(t, path, files[i+1]+"\n")
+		}
+	}
+	compare := func(want int, args ...string) {
+		t.Helper()
+		call := func(program string) (int, string) {
+			return r.do("", append([]string{"env", "sysfs_dir=" + sysfs, program}, args...)...)
+		}
+		_, theirs := call("/sbin/aoe-stat")
+		code, ours := call(filepath.Join(links, "aoe-stat"))
+		if code != want || ours != theirs {
+			t.Errorf("aoe-stat %q: exit status %d, want %d\n%s\ntheirs:\n%s", args, code, want, ours, theirs)
+		}
+	}
+	disk("etherd!e0.3", "size", "204800", "netif", "eth0", "state", "up", "dev", "152:48")
+	disk("etherd!e20.0", "size", "1953545216", "netif", "eth0,eth1", "state", "down,closewait", "dev", "152:320")
+	disk("sda", "size", "4096", "dev", "8:0")
+	compare(okay) // an old driver, without payload
+	disk("etherd!e0.3", "payload", "1024")
+	disk("etherd!e20.0", "payload", "8704")
+	disk("etherd!e7.1", "state", "down")
+	disk("etherd!e1.5", "size", "1", "netif", "eth0", "state", "up", "payload", "8704", "dev", "152:21")
+	compare(okay)
+	compare(okay, "e20")
+	compare(okay, "down")
+	compare(failed, "e99")
+}
+
 // sameText compares what the two printed. The order of answers to everybody is that of the wire.
 func sameText(program, call, theirs, ours string) bool {
 	if program != "aoecfg" || strings.Contains(call, " 0 1 ") {
