@@ -58,7 +58,11 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropStale)
 		return
 	}
-	s := l.slots.take(x)
+	source := sourceOf(l.src)
+	var s *slot
+	if !x.crowded(&l.slots, source) {
+		s = l.slots.take(x)
+	}
 	if s == nil || len(s.data) < payloadLen(&spec) || spec.Kind == target.IORead && len(s.data) < spec.Count*store.SectorSize {
 		if s != nil {
 			l.slots.put(s)
@@ -66,6 +70,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropFull)
 		return
 	}
+	x.fair.took(s, source)
 	copy(s.req, f.Data[:reqHeader])
 	copy(s.data, f.Data[reqHeader:reqHeader+payloadLen(&spec)])
 	s.port, s.io, s.time, s.at = p, spec, f.Time, l.arrived(f.Time)
@@ -252,7 +257,7 @@ func (l *lane) release(s *slot) {
 	if s.state == slotView {
 		x := s.exp
 		x.retire(s)
-		if !x.pumping && (x.readyFirst != nil || x.closing) {
+		if !x.pumping && (x.fair.any() || x.closing) {
 			x.pumping = true
 			x.pumpNext, l.pumpList = l.pumpList, x
 		}
@@ -272,7 +277,7 @@ func (l *lane) pumpAll() {
 
 // pump starts what may run while the store has room.
 func (l *lane) pump(x *laneExport) {
-	for x.readyFirst != nil && x.onStore < x.queue {
+	for x.fair.any() && x.onStore < x.queue {
 		s := x.popReady()
 		if age := l.eng.opts.RequestAge; age > 0 && s.time != 0 && l.now-s.time > int64(age) {
 			l.late(s, stats.DropStale)

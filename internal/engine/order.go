@@ -24,8 +24,8 @@ type laneExport struct {
 	waiting int // requests in the list that wait for an overlapping one
 	queued  int // requests that may run but wait for room on the store
 
-	first, last           *slot // arrival order: everything that is not done
-	readyFirst, readyLast *slot
+	first, last *slot // arrival order: everything that is not done
+	fair        fair  // who holds how much, and what may run
 
 	pumpNext *laneExport // list of exports to pump at the end of the turn
 	pumping  bool        // in that list
@@ -104,27 +104,17 @@ func (x *laneExport) retire(s *slot) {
 
 // pushReady queues a request that may run.
 func (x *laneExport) pushReady(s *slot) {
-	s.state, s.nextReady = slotReady, nil
-	if x.readyLast != nil {
-		x.readyLast.nextReady = s
-	} else {
-		x.readyFirst = s
-	}
-	x.readyLast = s
+	s.state = slotReady
+	x.fair.push(s)
 	x.queued++
 }
 
-// popReady returns the oldest request that may run, or nil.
+// popReady returns the request that runs next, or nil.
 func (x *laneExport) popReady() *slot {
-	s := x.readyFirst
-	if s == nil {
-		return nil
+	s := x.fair.pop()
+	if s != nil {
+		x.queued--
 	}
-	if x.readyFirst = s.nextReady; x.readyFirst == nil {
-		x.readyLast = nil
-	}
-	s.nextReady = nil
-	x.queued--
 	return s
 }
 

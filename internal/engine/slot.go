@@ -60,6 +60,8 @@ type slot struct {
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
 	nextReady  *slot // queue of what may run
+	source     uint8 // of the initiator, see fair
+	counted    bool  // among what the initiator holds
 	nextFree   *slot
 	part       int // discard: next range
 }
@@ -214,6 +216,7 @@ func (p *pool) take(x *laneExport) *slot {
 // put takes a slot back.
 func (p *pool) put(s *slot) {
 	x := s.exp
+	x.fair.gave(s)
 	if x.used--; x.used < x.queue {
 		p.reserved++
 	}

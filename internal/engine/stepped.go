@@ -177,8 +177,10 @@ func (x *laneExport) audit() error {
 		}
 	}
 	list := 0
-	for s := x.readyFirst; s != nil; s = s.nextReady {
-		list++
+	for n := range x.fair.first {
+		for s := x.fair.first[n]; s != nil; s = s.nextReady {
+			list++
+		}
 	}
 	switch {
 	case held != x.held || writes != x.writes || waiting != x.waiting || onStore != x.onStore || ready != x.queued || list != ready:

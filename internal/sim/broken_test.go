@@ -147,7 +147,7 @@ var edits = []edit{
 		x := s.exp
 		s.state = slotReply
 		x.retire(s)
-		if !x.pumping && (x.readyFirst != nil || x.closing) {
+		if !x.pumping && (x.fair.any() || x.closing) {
 			x.pumping = true
 			x.pumpNext, l.pumpList = l.pumpList, x
 		}

@@ -118,7 +118,13 @@ func (c *Control) HoldAll(on bool) {
 
 // Release lets the n oldest held operations go (n under 0: all) and returns how many that were.
 func (c *Control) Release(n int) int {
-	return c.ReleaseIf(func(Event) bool { n--; return n != -1 })
+	return c.ReleaseIf(func(Event) bool {
+		if n == 0 {
+			return false
+		}
+		n--
+		return true
+	})
 }
 
 // ReleaseIf lets those held operations go for which f says so, asked from the oldest on, and returns how many that were.

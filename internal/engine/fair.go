@@ -1,0 +1,100 @@
+package engine
+
+import "math/bits"
+
+// Fair queueing between the initiators of one export. Two things are shared: the places for requests, and the turns on the store.
+//
+// Places: while there is room, anybody may take it. When three quarters of what the export can hold are taken, an initiator gets no more
+// than its even part of all of it, or, alone, those three quarters; so the last quarter is free for those that hold little. What is refused is not answered, and
+// asked for again: AoE knows no other way to slow an initiator down. A single one that keeps to the buffer count it was told never gets there.
+//
+// Turns: of the requests that may run and wait for room on the store, each initiator's oldest gets its turn in a circle. Requests that overlap are not
+// among them until the earlier one is done (order.go), so any choice keeps their order.
+//
+// Initiators are told apart by a hash of their Ethernet address; two of the same hash share what is one's part. Nothing allocates, and with
+// one initiator nothing is looked for: its queue is the only one.
+
+// sources is how many initiators are told apart.
+const sources = 64
+
+// sourceOf returns the place of an Ethernet address, as in lane.src, in the tables.
+func sourceOf(mac uint64) uint8 { return uint8(mac * 0x9e3779b97f4a7c15 >> 58) }
+
+// fair is an export's share among its initiators.
+type fair struct {
+	held   [sources]uint32 // requests that have a slot
+	active int             // how many of them are not 0
+
+	first, last [sources]*slot // requests that may run
+	mask        uint64         // which of them are not empty
+	next        uint8          // whose turn is next
+}
+
+// took counts a slot that an initiator has got.
+func (f *fair) took(s *slot, source uint8) {
+	s.source, s.counted = source, true
+	if f.held[source]++; f.held[source] == 1 {
+		f.active++
+	}
+}
+
+// gave counts a slot that was given back.
+func (f *fair) gave(s *slot) {
+	if !s.counted {
+		return // it was refused right after it was taken
+	}
+	s.counted = false
+	if f.held[s.source]--; f.held[s.source] == 0 {
+		f.active--
+	}
+}
+
+// crowded tells whether an initiator has its part of the export's slots, and others may need the rest.
+func (x *laneExport) crowded(p *pool, source uint8) bool {
+	room := x.backlog
+	if p.nfree <= p.reserved { // nothing beyond the queue length is to be had
+		room = x.queue
+	}
+	if 4*x.used < 3*room {
+		return false
+	}
+	held, active := int(x.fair.held[source]), x.fair.active
+	if held == 0 {
+		active++
+	}
+	if active == 1 {
+		return held >= max(x.queue, room-room/4)
+	}
+	return held*active >= room
+}
+
+// push queues a request that may run behind the others of its initiator.
+func (f *fair) push(s *slot) {
+	s.nextReady = nil
+	if last := f.last[s.source]; last != nil {
+		last.nextReady = s
+	} else {
+		f.first[s.source] = s
+		f.mask |= 1 << s.source
+	}
+	f.last[s.source] = s
+}
+
+// any tells whether a request may run.
+func (f *fair) any() bool { return f.mask != 0 }
+
+// pop returns the oldest request of the initiator whose turn it is, or nil.
+func (f *fair) pop() *slot {
+	if f.mask == 0 {
+		return nil
+	}
+	n := (f.next + uint8(bits.TrailingZeros64(bits.RotateLeft64(f.mask, -int(f.next))))) % sources
+	s := f.first[n]
+	if f.first[n] = s.nextReady; f.first[n] == nil {
+		f.last[n] = nil
+		f.mask &^= 1 << n
+	}
+	s.nextReady = nil
+	f.next = (n + 1) % sources
+	return s
+}
