@@ -191,6 +191,6 @@ func nbdRows(reads row) []row {
 	deep.id, deep.title, deep.work.Depth = "n", "NBD, fio: 4 KiB random reads, depth 32, page cache", 32
 	deep.contestants, deep.goals = []contestant{own, kit}, []goal{{kit.name, 0.8}}
 	one.id, one.title, one.work.Depth, one.latency = "o", "NBD, fio: 4 KiB random reads, one at a time, page cache", 1, true
-	one.contestants, one.goals = []contestant{polls, own, kit}, []goal{{kit.name, 1}}
+	one.contestants, one.goals = []contestant{own, polls, kit}, []goal{{kit.name, 1}}
 	return []row{deep, one}
 }
