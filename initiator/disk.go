@@ -71,6 +71,7 @@ type Disk struct {
 	parked    waiters
 	watchers  []*waiter
 	lastDone  int64 // when a request was answered last
+	roused    int64 // when a rest ended last
 	nap       int64 // how long the receiver lets answers gather, nanoseconds
 	every     int64 // mean time between answers; 0: not known
 	planned   int64

@@ -155,7 +155,7 @@ func (d *Disk) transmit(x *exchange, w *path, now int64) {
 	_, _ = h.Encode(x.hdr[:]) // both fit
 	_, _ = x.regs.Encode(x.hdr[:])
 	x.sent = now
-	x.due = now + w.rtt.timeout(x.tries)
+	x.due = now + w.timeout(x)
 	x.carried |= 1 << w.id
 	x.copies++
 	if w.quiet == 0 {
@@ -253,7 +253,7 @@ func (d *Disk) unstray(x *exchange) {
 // repeat sends an exchange again: a read under a fresh tag; a write under its own, so that a target can see that it is the same one.
 func (d *Disk) repeat(x *exchange, w *path, now int64) {
 	if x.queued {
-		x.due = now + w.rtt.timeout(x.tries)
+		x.due = now + w.timeout(x)
 		return // it has not even left
 	}
 	x.tries++
@@ -261,6 +261,7 @@ func (d *Disk) repeat(x *exchange, w *path, now int64) {
 	d.stats.Retransmits++
 	if x.purpose == forOp && x.n > w.sectors && x.n > 0 && x.op0() {
 		d.shorten(x, w.sectors)
+		x.since = now
 	} else if !x.write {
 		d.fresh(x)
 	}

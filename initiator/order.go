@@ -67,7 +67,7 @@ func (d *Disk) settle(x *exchange, answered bool, now int64) {
 		return
 	}
 	r := &rest{start: x.start, end: x.end, unknown: !answered, until: x.sent + int64(d.tune.maxRest)}
-	r.after = now + x.path.rtt.timeout(0)
+	r.after = now + x.path.slow.timeout(0)
 	if !answered {
 		r.until = max(r.until, r.after)
 	}
@@ -116,6 +116,7 @@ func (d *Disk) rouse(now int64) {
 			d.timer = min(d.timer, r.until)
 			continue
 		}
+		d.roused = now
 		for i := range d.slots {
 			if x := &d.slots[i]; x.busy && x.rest == r {
 				d.free(x)

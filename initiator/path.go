@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"math/bits"
+	"time"
 
 	"goaoe/aoe"
 	"goaoe/ata"
@@ -47,6 +48,7 @@ type path struct {
 	ask     int   // slot of the IDENTIFY under way; -1
 	again   bool  // another IDENTIFY is wanted when that one is done
 	suspect bool  // silent for longer than usual: used only when there is no other
+	doubted int64 // since when
 	quiet   int64 // since when it owes an answer; 0: it does not
 	heard   int64 // when it answered last
 
@@ -57,7 +59,8 @@ type path struct {
 	grown    int
 	cut      int64 // when the window was made smaller last
 	inflight int
-	rtt      rtt
+	rtt      rtt    // of reads and questions
+	slow     rtt    // of writes and other commands, which may wait for the disk
 	seq      uint32 // of frames sent
 	high     uint32 // the newest of them that was answered
 	oldest   *exchange
@@ -102,7 +105,6 @@ func (d *Disk) addPath(p *port, mac aoe.MAC, now int64) *path {
 	d.pathIDs |= 1 << id
 	w := &path{id: id, port: p, mac: mac, born: now, ask: -1}
 	w.pr.slot = -1
-	w.rtt.reset()
 	d.paths = append(d.paths, w)
 	return w
 }
@@ -186,6 +188,37 @@ func (d *Disk) pick() *path {
 		}
 	}
 	return best
+}
+
+// estimate is the round trip of such a request.
+func (w *path) estimate(x *exchange) *rtt {
+	if x.write || x.purpose == forOp && x.n == 0 {
+		return &w.slow
+	}
+	return &w.rtt
+}
+
+// timeout is how long to wait for the answer to the present transmission of x.
+func (w *path) timeout(x *exchange) int64 { return w.estimate(x).timeout(x.tries) }
+
+// grace is how long a path that became suspect has to answer the question who it is, before others take over.
+func (w *path) grace() int64 { return 2 * w.rtt.timeout(0) }
+
+// measured takes the time of an answer into the estimate. A repeated READ has a tag of its own for each transmission; a repeated write does not, and
+// its first transmission counts: too long when that one was lost, which costs a little patience. To measure nothing would be worse: a
+// disk that became slow would have all of its writes repeated for ever.
+func (w *path) measured(x *exchange, gen uint32, now int64) {
+	from := x.sent
+	switch {
+	case x.tries == 0:
+	case x.write || gen == x.first:
+		from = x.since
+	case gen != x.last:
+		return
+	}
+	if d := time.Duration(now - from); d < 2*maxRTO {
+		w.estimate(x).add(d)
+	}
 }
 
 // enlist puts an exchange at the end of those outstanding on a path, in the order of sending.

@@ -276,11 +276,11 @@ func (d *Disk) frame(p *port, fr *link.Frame, now int64) {
 		d.stats.Unexpected++
 		return
 	}
-	d.answer(x, w, h, f, now)
+	d.answer(x, w, h, gen, f, now)
 }
 
 // answer takes a reply to x.
-func (d *Disk) answer(x *exchange, w *path, h aoe.Header, f []byte, now int64) {
+func (d *Disk) answer(x *exchange, w *path, h aoe.Header, gen uint32, f []byte, now int64) {
 	switch x.purpose {
 	case forIdentity:
 		if w == x.path {
@@ -305,10 +305,8 @@ func (d *Disk) answer(x *exchange, w *path, h aoe.Header, f []byte, now int64) {
 		return
 	}
 	if w == x.path {
-		if x.tries == 0 {
-			w.rtt.add(time.Duration(now - x.sent))
-			d.stats.RTT, w.stats.RTT = w.rtt.mean, w.rtt.mean
-		}
+		w.measured(x, gen, now)
+		d.stats.RTT, w.stats.RTT = w.rtt.mean, w.rtt.mean
 		if int32(x.seq-w.high) > 0 {
 			w.high = x.seq
 		}
@@ -326,7 +324,7 @@ func (d *Disk) answer(x *exchange, w *path, h aoe.Header, f []byte, now int64) {
 	d.lastDone = now
 	if fault == nil && x.n > 0 && x.at+uint64(x.n) < x.end { // one piece of a frame that was too large
 		x.at += uint64(x.n)
-		x.tries, x.begun = 0, now
+		x.tries, x.begun, x.since = 0, now, now
 		if x.queued {
 			d.unqueue(x)
 		}

@@ -146,18 +146,23 @@ func (d *Disk) overdue(x *exchange, w *path, now int64) {
 	if x.tries < 2 {
 		w.shut(x, now)
 	}
-	if w.state == pathUp && w.quiet != 0 && now-w.quiet > max(8*w.rtt.timeout(0), int64(d.tune.suspect)) {
+	if w.state == pathUp && w.quiet != 0 && now-w.quiet > max(8*w.estimate(x).timeout(0), int64(d.tune.suspect)) {
 		if !w.suspect {
-			w.suspect, w.window = true, 1
+			w.suspect, w.window, w.doubted = true, 1, now
 		}
 		d.identify(w, now)
+	}
+	if end := w.doubted + w.grace(); w.suspect && w.state == pathUp && !w.port.down && now < end && d.better(w) {
+		x.due = end // a slow disk leaves its requests unanswered, not this question
+		d.timer = min(d.timer, x.due)
+		return
 	}
 	if (w.suspect || w.state != pathUp || w.port.down) && d.better(w) {
 		d.astray(x)
 		return
 	}
 	if w.state == pathRefused {
-		x.due = now + w.rtt.timeout(x.tries) // nowhere to go
+		x.due = now + w.timeout(x) // nowhere to go
 		d.timer = min(d.timer, x.due)
 		return
 	}
@@ -221,7 +226,7 @@ func (d *Disk) timePaths(now int64) {
 func (d *Disk) timeOps(now int64) {
 	for o := d.waiting.first; o != nil; {
 		next := o.next
-		end := max(o.begun, d.lastDone) + int64(d.tune.timeout)
+		end := max(o.begun, d.lastDone, d.roused) + int64(d.tune.timeout)
 		switch {
 		case len(d.rests) > 0 || o.pending > 0:
 		case now >= end:
