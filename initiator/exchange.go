@@ -138,6 +138,7 @@ func (x *exchange) body() []byte {
 
 // transmit puts the exchange's frame into the queue of a path.
 func (d *Disk) transmit(x *exchange, w *path, now int64) {
+	idle := w.oldest == nil // nothing was waited for: the silence begins now
 	if x.path != nil {
 		x.path.delist(x)
 		if x.counted {
@@ -158,7 +159,7 @@ func (d *Disk) transmit(x *exchange, w *path, now int64) {
 	x.due = now + w.timeout(x)
 	x.carried |= 1 << w.id
 	x.copies++
-	if w.quiet == 0 {
+	if w.quiet == 0 || idle {
 		w.quiet = now
 	}
 	if x.due < d.timer {

@@ -203,6 +203,9 @@ func (d *Disk) astray(x *exchange) {
 func (d *Disk) timePaths(now int64) {
 	for i := 0; i < len(d.paths); i++ {
 		w := d.paths[i]
+		if w.oldest == nil {
+			w.quiet = 0 // nobody is asked, so nobody is silent
+		}
 		if w.state == pathUp && w.quiet != 0 {
 			if now-w.quiet >= int64(d.tune.down) {
 				d.pathIsDown(w, fmt.Errorf("%w for %v", ErrTimeout, span(now-w.quiet)), now)
