@@ -63,7 +63,7 @@ func served(m *machine) {
 	m.wants("goaoe discover -i i0", "e0.1")
 	pid := m.property("goaoe", "MainPID")
 	m.wants("ps -o user= -p "+pid, "goaoe")
-	m.wants("grep -h Cap /proc/"+pid+"/status", "CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapAmb:\t0000000000002000") // CAP_NET_RAW is bit 13
+	m.wants("grep -h Cap /proc/"+pid+"/status", "CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapAmb:\t0000000000000000", "CapInh:\t0000000000000000") // CAP_NET_RAW is bit 13; nothing is handed on
 	m.wants("ls /var/lib/goaoe", "e0.1")
 	m.wants("stat -c '%a %U:%G' /run/goaoe/control.sock", "660 goaoe:goaoe")
 	if out := m.run("journalctl -u goaoe --no-pager"); !strings.Contains(out, "goaoe: ready") || strings.Contains(out, "level=ERROR") || strings.Contains(out, "level=WARN") {
