@@ -80,7 +80,3 @@ func (t tagID) tag(slot int, gen uint32) uint32 {
 func (t tagID) read(tag uint32) (slot int, gen uint32, ok bool) {
 	return int(tag & (maxSlots - 1)), tag >> slotBits & genMax, tag>>(genBits+slotBits) == 1<<idBits|t.n
 }
-
-func putTag(b []byte, tag uint32) {
-	b[20], b[21], b[22], b[23] = byte(tag>>24), byte(tag>>16), byte(tag>>8), byte(tag)
-}

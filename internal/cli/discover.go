@@ -381,7 +381,7 @@ func (s *search) watch(ctx context.Context, env *Env) error {
 			}
 		}
 	}
-	return nil
+	return nil //nolint:nilerr // it was asked to end
 }
 
 func sleep(ctx context.Context, d time.Duration) {

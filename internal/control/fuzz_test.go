@@ -44,14 +44,15 @@ func FuzzAPI(f *testing.F) {
 		resp := w.Result()
 		text := w.Body.Bytes()
 		switch resp.StatusCode {
-		case 200, 304:
+		case http.StatusOK, http.StatusNotModified:
 			return
-		case 301, 307, 308: // a path that is not clean leads to the clean one
+		case http.StatusMovedPermanently, http.StatusTemporaryRedirect, http.StatusPermanentRedirect: // a path that is not clean leads to the clean one
 			if loc := resp.Header.Get("Location"); !strings.HasPrefix(loc, "/") || strings.HasPrefix(loc, "//") {
 				t.Fatalf("%s %q leads to %q", method, path, loc)
 			}
 			return
-		case 400, 403, 404, 405, 409, 412, 413, 415, 500, 503:
+		case http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusConflict, http.StatusPreconditionFailed,
+			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusInternalServerError, http.StatusServiceUnavailable:
 		default:
 			t.Fatalf("%s %q: status %d", method, path, resp.StatusCode)
 		}

@@ -230,7 +230,6 @@ type run struct {
 	own      time.Duration
 	theirs   time.Duration
 	allocs   uint64
-	sent     uint64 // of those that count, when Count ends it
 }
 
 func (r *run) loop(ctx context.Context) error {

@@ -318,8 +318,12 @@ func TestDaemonGrantsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
-	if err != nil || resp.StatusCode != http.StatusForbidden {
-		t.Errorf("%+v, %v", resp, err)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusForbidden {
+		t.Errorf("%+v", resp)
 	}
 	if fd, err := c.Open(privsep.Source, r.path("secret"), unix.O_RDONLY, 0); err == nil {
 		_ = unix.Close(fd)

@@ -1,7 +1,6 @@
 package opener
 
 import (
-	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -187,8 +186,12 @@ func (r *Rules) open(q *request) (int, error) {
 	}
 	var d privsep.Direct
 	if q.Kind == privsep.Source {
-		if f, err := d.Stat(q.Kind, q.Path); err != nil || !holdsBlocks(f.Mode) {
-			return -1, errors.Join(err, ifNot(err, q.Path))
+		f, err := d.Stat(q.Kind, q.Path)
+		if err == nil && !holdsBlocks(f.Mode) {
+			err = neither(q.Path)
+		}
+		if err != nil {
+			return -1, err
 		}
 	}
 	fd, err := d.Open(q.Kind, q.Path, q.Flags|unix.O_NOCTTY, q.Perm&0o640)
@@ -196,19 +199,17 @@ func (r *Rules) open(q *request) (int, error) {
 		return fd, err
 	}
 	var st unix.Stat_t // it may be another one since
-	if err := unix.Fstat(fd, &st); err != nil || !holdsBlocks(st.Mode) {
+	if err = unix.Fstat(fd, &st); err == nil && !holdsBlocks(st.Mode) {
+		err = neither(q.Path)
+	}
+	if err != nil {
 		_ = unix.Close(fd)
-		return -1, errors.Join(err, ifNot(err, q.Path))
+		return -1, err
 	}
 	return fd, nil
 }
 
-func ifNot(err error, path string) error {
-	if err != nil {
-		return nil
-	}
-	return fmt.Errorf("%s is neither a file nor a block device", path)
-}
+func neither(path string) error { return fmt.Errorf("%s is neither a file nor a block device", path) }
 
 func holdsBlocks(mode uint32) bool {
 	return mode&unix.S_IFMT == unix.S_IFREG || mode&unix.S_IFMT == unix.S_IFBLK

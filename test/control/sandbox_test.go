@@ -1,6 +1,7 @@
 package control_test
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/http"
@@ -103,7 +104,9 @@ func TestConfinedOpensWhatItIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	client := &http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", r.socket) }}}
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", r.socket)
+	}}}
 	resp, err := client.Post("http://goaoe/v1/changes", "application/json",
 		strings.NewReader(fmt.Sprintf(`{"changes":[{"op":"add","address":"1.9","source":%q}],"wait_ms":20000}`, filepath.Join(far, "d"))))
 	if err != nil {

@@ -107,10 +107,10 @@ func TestStateOfOtherVersions(t *testing.T) {
 	r.start()
 	t.Cleanup(func() { r.end(unix.SIGTERM) })
 	e := r.exports()
-	if a := e["e1.0"]; string(a.State) != "serving" || a.ConfigString != "made by the first version" || !slices.Equal(a.Mask, []string{"02:00:00:00:00:01"}) {
+	if a := e["e1.0"]; a.State != "serving" || a.ConfigString != "made by the first version" || !slices.Equal(a.Mask, []string{"02:00:00:00:00:01"}) {
 		t.Errorf("the older state: %+v", a)
 	}
-	if b := e["e1.1"]; string(b.State) == "serving" || !strings.Contains(b.Why, "version is 2; this goaoe knows version 1") {
+	if b := e["e1.1"]; b.State == "serving" || !strings.Contains(b.Why, "version is 2; this goaoe knows version 1") {
 		t.Errorf("the newer state: %+v", b)
 	}
 	if !strings.Contains(r.log.String(), "version is 2; this goaoe knows version 1") {

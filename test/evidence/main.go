@@ -137,7 +137,7 @@ func write(path string, seeds, cuts int, only string) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	wanted := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
 	all := parts(seeds, cuts)
 	for _, w := range wanted {

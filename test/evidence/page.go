@@ -72,7 +72,7 @@ func powerFigures(dir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // only read
 	type mode struct {
 		Mode         string
 		Cuts         int

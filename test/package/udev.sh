@@ -36,8 +36,12 @@ cat >/run/udev/rules.d/50-names.rules <<-'END'
 END
 modprobe loop
 udevadm control --reload
-udevadm trigger --action=add --subsystem-match=block
-check udevadm settle -t 20
+i=0
+until [ "$(stat -c %g /dev/loop1) $(stat -c %g /dev/loop4)" = "990 990" ] || [ $i -ge 10 ]; do # udevd takes its time to read the rules
+	udevadm trigger --action=add --subsystem-match=block
+	udevadm settle -t 20
+	i=$((i + 1))
+done
 same "the named device" "$(stat -c '%g %a' /dev/loop1)" "990 660"
 same "the volume" "$(stat -c '%g %a' /dev/loop2) $(readlink -f /dev/disk/by-goaoe/goaoe-disk7)" "990 660 /dev/loop2"
 same "the partition" "$(stat -c '%g %a' /dev/loop4) $(readlink -f /dev/disk/by-goaoe/goaoe-disk9)" "990 660 /dev/loop4"

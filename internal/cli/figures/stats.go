@@ -94,7 +94,7 @@ func printExports(b *strings.Builder, s *control.Stats) {
 	table(b, "EXPORT STATE READS READ WRITES WRITTEN FLUSHES TRIMS OTHER ERRORS REJECTS NO-REPLY REPEATS WAITS STALLS QUEUE BATCH", len(s.Exports), func(i int) []any {
 		e := &s.Exports[i]
 		return []any{e.Address, e.State, e.Reads, humanize.IBytes(e.ReadBytes), e.Writes, humanize.IBytes(e.WriteBytes), e.Flushes, e.Discards, e.Others, e.Errors,
-			e.Rejects, e.ExportSnapshot.Drops.Total(), e.Retransmits, e.Waits, e.Stalls, fmt.Sprintf("%d/%d", e.InFlight+e.Queued, e.Limit),
+			e.Rejects, e.Drops.Total(), e.Retransmits, e.Waits, e.Stalls, fmt.Sprintf("%d/%d", e.InFlight+e.Queued, e.Limit),
 			f(ratio(e.Storage.Ops, e.Storage.Batches), 1)}
 	})
 	type line struct {
@@ -116,7 +116,7 @@ func printExports(b *strings.Builder, s *control.Stats) {
 	first := true
 	for i := range s.Exports {
 		e := &s.Exports[i]
-		first = reasons(b, first, e.Address, []named{{"errors", e.ErrorKinds}, {"rejects", e.RejectKinds}, {"no reply", e.ExportSnapshot.Drops}})
+		first = reasons(b, first, e.Address, []named{{"errors", e.ErrorKinds}, {"rejects", e.RejectKinds}, {"no reply", e.Drops}})
 	}
 }
 

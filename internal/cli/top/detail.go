@@ -34,7 +34,7 @@ func (m *Model) detailLines() []string {
 	for _, k := range []struct {
 		what string
 		c    stats.Counts
-	}{{"errors", all.ErrorKinds}, {"refused", all.RejectKinds}, {"no reply", all.ExportSnapshot.Drops}} {
+	}{{"errors", all.ErrorKinds}, {"refused", all.RejectKinds}, {"no reply", all.Drops}} {
 		if len(k.c) > 0 {
 			out = append(out, "! "+k.what+": "+figures.Counts(k.c))
 		}

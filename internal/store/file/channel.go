@@ -196,7 +196,7 @@ func (c *channel) synced(e unix.Errno) {
 
 // notRun is what becomes of ECANCELED: the kernel has no memory, or no right, to make a thread for an operation that has to wait,
 // and gives it back without having run it (io_uring/io-wq.c, io_wq_enqueue).
-const notRun = unix.ENOMEM
+const notRun = unix.ENOMEM //nolint:errname // named by what it says
 
 // complete takes the result of one transfer: res bytes, or a negative errno.
 func (c *channel) complete(op *store.Op, res int32) {

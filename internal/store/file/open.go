@@ -71,7 +71,7 @@ func (s *Store) openDirect() error {
 		return fmt.Errorf("%s: direct I/O is not possible on this file system: set direct-io = false", s.path)
 	}
 	fd, err := privsep.OpenSource(s.path, s.mode()|unix.O_DIRECT)
-	if err == unix.EINVAL || err == unix.EOPNOTSUPP {
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
 		return fmt.Errorf("%s: direct I/O is not possible on this file system (%w): set direct-io = false", s.path, err)
 	}
 	if err != nil {
