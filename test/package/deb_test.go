@@ -64,6 +64,8 @@ func served(m *machine) {
 	pid := m.property("goaoe", "MainPID")
 	m.wants("ps -o user= -p "+pid, "goaoe")
 	m.wants("grep -h Cap /proc/"+pid+"/status", "CapEff:\t0000000000002000", "CapBnd:\t0000000000002000", "CapAmb:\t0000000000000000", "CapInh:\t0000000000000000") // CAP_NET_RAW is bit 13; nothing is handed on
+	m.wants("grep -hE 'Seccomp:|NoNewPrivs' /proc/"+pid+"/status", "Seccomp:\t2", "NoNewPrivs:\t1")
+	m.wants("goaoe status | grep sandbox", "capabilities (only net_raw), landlock (version", "seccomp (")
 	m.wants("ls /var/lib/goaoe", "e0.1")
 	m.wants("stat -c '%a %U:%G' /run/goaoe/control.sock", "660 goaoe:goaoe")
 	if out := m.run("journalctl -u goaoe --no-pager"); !strings.Contains(out, "goaoe: ready") || strings.Contains(out, "level=ERROR") || strings.Contains(out, "level=WARN") {
