@@ -473,7 +473,8 @@ func TestCopyInUse(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	loop := strings.TrimSpace(string(out))
-	t.Cleanup(func() { _ = exec.Command(losetup, "-d", loop).Run() })
+	first := loop
+	t.Cleanup(func() { _ = exec.Command(losetup, "-d", first).Run() })
 	mnt := filepath.Join(r.dir, "mnt")
 	if out, err := exec.Command("sh", "-c", `mkdir "$2"; mount "$1" "$2"`, "sh", loop, mnt).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
@@ -527,6 +528,19 @@ func TestCopyInUse(t *testing.T) {
 		t.Errorf("the same device: status %d: %s", code, text)
 	}
 	unmount()
+	// Another device for what follows: mount namespaces that other tests made meanwhile may still have the first one mounted.
+	if out, err = exec.Command("sh", "-c", `cd "$1"; truncate -s 8M other; `+losetup+` -f --show other`, "sh", r.dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	loop = strings.TrimSpace(string(out))
+	other := loop
+	t.Cleanup(func() { _ = exec.Command(losetup, "-d", other).Run() })
+	if st, err = os.Stat(loop); err == nil {
+		err = errors.Join(os.Remove(filepath.Join(etherd, "e1.1")), unix.Mknod(filepath.Join(etherd, "e1.1"), unix.S_IFBLK|0o600, int(st.Sys().(*syscall.Stat_t).Rdev)))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	if code, text := try("copy", "1.1", loop, "-y"); code != ExitUsage || !strings.Contains(text, "source and destination are the same device") {
 		t.Errorf("the same device: status %d: %s", code, text)
 	}
