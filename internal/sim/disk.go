@@ -24,7 +24,7 @@ type disk struct {
 	end  int64 // bytes served; behind it is the guard
 
 	live, safe     []byte
-	liveAt, safeAt []int // by sector: number of the change that made it what it is
+	liveAt, safeAt []int // by half sector: number of the change that made it what it is
 	changes        int
 	file           *file.Stepped // the file store on top of this disk, when there is one
 	doing          []*dop        // in flight, in the order of submission
@@ -61,7 +61,7 @@ func newDisk(w *world, n int, sectors int, p diskPlan) *disk {
 		putSector(d.live[i*sectorSize:], guard|uint64(n)<<32|uint64(i))
 	}
 	d.safe = append([]byte(nil), d.live...)
-	d.liveAt, d.safeAt = make([]int, sectors), make([]int, sectors)
+	d.liveAt, d.safeAt = make([]int, 2*sectors), make([]int, 2*sectors)
 	return d
 }
 
@@ -72,7 +72,7 @@ func (d *disk) grow(sectors int) {
 		for _, b := range [][]byte{d.live, d.safe} {
 			putSector(b[at:], unwritten|uint64(d.n)<<32|uint64(at/sectorSize))
 		}
-		d.liveAt, d.safeAt = append(d.liveAt, 0), append(d.safeAt, 0)
+		d.liveAt, d.safeAt = append(d.liveAt, 0, 0), append(d.safeAt, 0, 0)
 		d.end += sectorSize
 	}
 	if d.file != nil {
@@ -279,10 +279,9 @@ func (d *disk) apply(o *dop, n int, safe bool) {
 		copy(d.safe[o.off:], o.data[:n])
 	}
 	for at := int(o.off); at < int(o.off)+n; at += halfSize {
-		s := at / sectorSize
-		d.liveAt[s] = d.changes
-		if safe && at%sectorSize == 0 && at+sectorSize <= int(o.off)+n { // of a half the rest may still be in the cache only
-			d.safeAt[s] = d.changes
+		d.liveAt[at/halfSize] = d.changes
+		if safe {
+			d.safeAt[at/halfSize] = d.changes
 		}
 	}
 }
@@ -387,7 +386,7 @@ func (d *disk) complete(o *dop) {
 func (d *disk) sync(o *dop) {
 	for s, n := range o.wasAt {
 		if n > d.safeAt[s] {
-			copy(d.safe[s*sectorSize:(s+1)*sectorSize], o.was[s*sectorSize:])
+			copy(d.safe[s*halfSize:(s+1)*halfSize], o.was[s*halfSize:])
 			d.safeAt[s] = n
 		}
 	}
