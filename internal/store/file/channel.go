@@ -28,6 +28,7 @@ type channel struct {
 	nWrites  int      // durable writes whose transfer is in flight
 	stale    int      // turns that passed without the end of a transfer while something waits
 	syncing  bool     // a sync is in flight
+	fails    uint64   // syncs that failed
 	marked   bool     // known to the executor as dirty: it asks wantSync in each turn
 	syncOp   store.Op // threads: the sync itself
 	count    *stats.Store
@@ -82,7 +83,7 @@ func (l *opList) append(o *opList) {
 // Submit queues op.
 func (c *channel) Submit(op *store.Op) {
 	op.Errno, op.Done = 0, 0
-	op.X.Chan, op.X.Next, op.X.State, op.X.N = c, nil, stateNew, 0
+	op.X.Chan, op.X.Next, op.X.State, op.X.N, op.X.Gen = c, nil, stateNew, 0, c.fails
 	if op.Errno = c.s.check(op); op.Errno != 0 {
 		c.x.finish(op)
 		return
@@ -171,6 +172,7 @@ func (c *channel) synced(e unix.Errno) {
 	}
 	if e != 0 && e != notRun {
 		c.s.syncErr.CompareAndSwap(0, uint32(e))
+		c.fails++
 	}
 	if c.count != nil {
 		c.count.Syncs.Inc()
@@ -181,6 +183,11 @@ func (c *channel) synced(e unix.Errno) {
 			c.count.SyncWrites.Inc()
 		}
 		if op.Kind == store.Flush && e == 0 {
+			op.Errno = unix.Errno(c.s.syncErr.Load())
+		}
+		if op.Kind == store.Write && e == 0 && op.X.Gen != c.fails {
+			// A sync failed since the write was begun. Some of its data may have been in the page cache by then, and lost; the kernel told
+			// that to the other sync, and says nothing of it to this one.
 			op.Errno = unix.Errno(c.s.syncErr.Load())
 		}
 		if op.Errno == 0 {
