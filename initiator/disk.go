@@ -130,6 +130,9 @@ func (d *Disk) setFDs() {
 
 // portDown leaves an interface that is down.
 func (d *Disk) portDown(p *port) {
+	if p.down {
+		return // known: what is under way is repeated at its own pace
+	}
 	p.down = true
 	now := sys.Nanotime()
 	for _, w := range d.paths {

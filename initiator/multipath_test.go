@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"goaoe/aoe"
 	"goaoe/internal/link"
@@ -84,6 +85,31 @@ func TestInterfaceDown(t *testing.T) {
 		t.Errorf("%+v", e)
 	}
 	w.goesOn(l, "its return")
+	l.stop()
+}
+
+// TestOnlyInterfaceDown: what waits for an interface that is down does so quietly.
+func TestOnlyInterfaceDown(t *testing.T) {
+	w, _, net := oneNode(t, 1500)
+	ours := net.Open("h0", iMAC, 1500)
+	d := w.open(Options{}, quick(Options{}), ours)
+	l := w.load(d, 4, 2)
+	w.goesOn(l, "the start")
+	ours.SetDown(true)
+	w.wait(Gone)
+	d.mu.Lock()
+	sent, turns := d.stats.Retransmits, d.turns
+	d.mu.Unlock()
+	time.Sleep(500 * time.Millisecond)
+	d.mu.Lock()
+	sent, turns = d.stats.Retransmits-sent, d.turns-turns
+	d.mu.Unlock()
+	if sent > 500 || turns > 1000 {
+		t.Errorf("%d frames in %d turns within half a second while the interface was down", sent, turns)
+	}
+	ours.SetDown(false)
+	w.wait(Back)
+	w.goesOn(l, "the return of the interface")
 	l.stop()
 }
 
