@@ -17,6 +17,7 @@ import (
 	"goaoe/internal/opener"
 	"goaoe/internal/privsep"
 	"goaoe/internal/sandbox"
+	"goaoe/internal/web"
 )
 
 // own is what a process has that runs goaoe and nothing else: only such a one may confine itself. Tests run commands in theirs.
@@ -56,6 +57,11 @@ func (l *lastLine) Write(p []byte) (int, error) {
 func (p *process) openFiles() error {
 	sandbox.Apply(sandbox.Policy{Keep: []string{"dac_override", "dac_read_search", "net_admin"},
 		Off: map[string]string{sandbox.Landlock: "it opens files", sandbox.Seccomp: "it runs blkid"}})
+	if _, cfg, _ := p.load(); cfg != nil && cfg.Web.Listen != config.Off && cfg.Web.TokenFile != "" {
+		if token, err := web.ReadToken(cfg.Web.TokenFile); err == nil { // an error is the daemon's to tell
+			own.opener.Vouch(web.KnowsToken(token))
+		}
+	}
 	dropIns := ""
 	if p.file != "" {
 		dropIns = config.DropInDir(p.file)
@@ -77,8 +83,9 @@ type confinement struct {
 	log    *slog.Logger
 }
 
-// confine prepares the confinement that a configuration wants: while the process may still do everything it starts the opener.
-func confine(c *config.Config, socket *controlSocket, log *slog.Logger) *confinement {
+// confine prepares the confinement that a configuration wants: while the process may still do everything it starts the opener. The connections of the control
+// socket and of the page's listener (nil: there is none) come by the opener from then on.
+func confine(c *config.Config, socket *controlSocket, page *net.Listener, log *slog.Logger) *confinement {
 	x := &confinement{off: map[string]string{}, log: log}
 	for name, on := range map[string]bool{sandbox.Capabilities: c.Global.SandboxCapabilities, sandbox.Landlock: c.Global.SandboxLandlock, sandbox.Seccomp: c.Global.SandboxSeccomp} {
 		if !on {
@@ -99,12 +106,16 @@ func confine(c *config.Config, socket *controlSocket, log *slog.Logger) *confine
 		h.Socket = socket.path()
 		l, _ = socket.Listener.(*net.UnixListener)
 	}
-	if x.opener, x.why = opener.Start(h, l); x.why != nil {
+	tcp, _ := (*page).(*net.TCPListener)
+	if x.opener, x.why = opener.Start(h, l, tcp); x.why != nil {
 		log.Warn("the daemon keeps its rights: " + x.why.Error())
 		return x
 	}
 	if l != nil {
 		socket.Listener = x.opener.Listener(l)
+	}
+	if tcp != nil {
+		*page = x.opener.PageListener(tcp)
 	}
 	privsep.Use(x.opener)
 	return x

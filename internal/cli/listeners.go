@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -78,7 +79,8 @@ func listenControl(env *Env, c config.Control, choice socketChoice, log *slog.Lo
 }
 
 // serveAll answers on the control socket, and for the web page and the metrics where they are configured. stop ends all of it.
-func serveAll(socket *controlSocket, d *daemon.Daemon, c *config.Config, log *slog.Logger) (stop func(), err error) {
+// page is the page's listener, where there is one.
+func serveAll(socket *controlSocket, page net.Listener, d *daemon.Daemon, c *config.Config, log *slog.Logger) (stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for _, f := range stops {
@@ -107,18 +109,14 @@ func serveAll(socket *controlSocket, d *daemon.Daemon, c *config.Config, log *sl
 		}
 		stops = append(stops, m.Close)
 	}
-	if c.Web.Listen != config.Off {
+	if page != nil {
 		token := ""
 		if c.Web.TokenFile != "" {
 			if token, err = web.ReadToken(c.Web.TokenFile); err != nil {
 				return stop, Failf("%w", err)
 			}
 		}
-		w, err := web.Serve(c.Web.Listen, b, web.Options{Token: token, Listen: c.Web.Listen}, log)
-		if err != nil {
-			return stop, Failf("%w", err)
-		}
-		stops = append(stops, w.Close)
+		stops = append(stops, web.ServeOn(page, b, web.Options{Token: token, Listen: c.Web.Listen}, log).Close)
 	}
 	return stop, nil
 }

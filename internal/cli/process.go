@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -19,6 +20,7 @@ import (
 	"goaoe/internal/config"
 	"goaoe/internal/daemon"
 	"goaoe/internal/logging"
+	"goaoe/internal/web"
 )
 
 // processFlags are the flags that serve and export have in common.
@@ -144,7 +146,14 @@ func (p *process) run() error {
 	if err != nil {
 		return err
 	}
-	confined := confine(cfg, control, logs.Logger())
+	var page net.Listener
+	if cfg.Web.Listen != config.Off {
+		if page, err = web.Listen(cfg.Web.Listen); err != nil {
+			return Failf("%w", err)
+		}
+		defer func() { _ = page.Close() }() // if it is not served in the end
+	}
+	confined := confine(cfg, control, &page, logs.Logger())
 	defer confined.close()
 	o.Confine = confined.apply
 	o.Socket = control.path()
@@ -160,7 +169,7 @@ func (p *process) run() error {
 		fmt.Fprintf(p.env.Stderr, "goaoe: ready: %s\n", s)
 	}
 	d := daemon.New(o)
-	stop, err := serveAll(control, d, cfg, logs.Logger())
+	stop, err := serveAll(control, page, d, cfg, logs.Logger())
 	if err != nil {
 		return err
 	}

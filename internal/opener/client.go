@@ -27,6 +27,7 @@ type Client struct {
 	conn  *net.UnixConn
 	cmd   *exec.Cmd
 	conns chan net.Conn // of the control socket; closed when the opener is gone
+	pages chan net.Conn // of the page's listener, likewise
 	quit  chan struct{} // closed by Close
 }
 
@@ -40,8 +41,9 @@ type Hello struct {
 // startPatience is how long the opener may take to say that it is there.
 const startPatience = 10 * time.Second
 
-// Start starts the opener. control is the control socket, from which the opener takes the connections from then on, see Listener; nil: there is none.
-func Start(h Hello, control *net.UnixListener) (_ *Client, err error) {
+// Start starts the opener. It takes the connections of the control socket and of the page's listener from then on, see Listener and PageListener; nil: there is
+// none.
+func Start(h Hello, control *net.UnixListener, page *net.TCPListener) (_ *Client, err error) {
 	conn, other, err := pair(unix.SOCK_SEQPACKET)
 	if err != nil {
 		return nil, err
@@ -57,19 +59,32 @@ func Start(h Hello, control *net.UnixListener) (_ *Client, err error) {
 	cmd.Args = []string{Name, "of", "process", fmt.Sprint(h.PID)}
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Env = environ()
+	pass := func(f *os.File, err error) error {
+		if err == nil {
+			cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		}
+		return err
+	}
+	defer func() {
+		for _, f := range cmd.ExtraFiles[1:] {
+			_ = f.Close() // the child has it
+		}
+	}()
 	if control != nil {
-		f, err := control.File()
-		if err != nil {
+		if err := pass(control.File()); err != nil {
 			return nil, err
 		}
-		defer func() { _ = f.Close() }() // the child has it
-		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
+	if page != nil {
+		if err := pass(page.File()); err != nil {
+			return nil, err
+		}
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the process that opens files: %w", err)
 	}
-	c := &Client{conn: conn, cmd: cmd, conns: make(chan net.Conn, 16), quit: make(chan struct{})}
-	if err := c.hello(h, control != nil); err != nil {
+	c := &Client{conn: conn, cmd: cmd, conns: make(chan net.Conn, 16), pages: make(chan net.Conn, 16), quit: make(chan struct{})}
+	if err := c.hello(h, control != nil, page != nil); err != nil {
 		_ = conn.Close()
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -79,18 +94,24 @@ func Start(h Hello, control *net.UnixListener) (_ *Client, err error) {
 	return c, nil
 }
 
-// take receives connections of the control socket until the opener is gone.
+// take receives connections of the control socket and the page until the opener is gone.
 func (c *Client) take() {
 	defer close(c.conns)
+	defer close(c.pages)
+	what := make([]byte, 1)
 	for {
-		fds, _, err := receiveFDs(c.conn, make([]byte, 1))
+		fds, _, err := receiveFDs(c.conn, what)
+		to := c.conns
+		if what[0] == toPage {
+			to = c.pages
+		}
 		for _, fd := range fds {
 			conn, cerr := connOf(fd)
 			if cerr != nil {
 				continue
 			}
 			select {
-			case c.conns <- conn:
+			case to <- conn:
 			case <-c.quit:
 				_ = conn.Close()
 			}
@@ -104,13 +125,18 @@ func (c *Client) take() {
 // Listener returns a listener for the connections that come by the opener, in place of the control socket own, which it takes over. When the opener is gone,
 // the connections come by own again.
 func (c *Client) Listener(own net.Listener) net.Listener {
-	return &relayed{Listener: own, c: c, closed: make(chan struct{})}
+	return &relayed{Listener: own, conns: c.conns, closed: make(chan struct{})}
+}
+
+// PageListener is Listener for the page's listener.
+func (c *Client) PageListener(own net.Listener) net.Listener {
+	return &relayed{Listener: own, conns: c.pages, closed: make(chan struct{})}
 }
 
 // relayed is that listener.
 type relayed struct {
 	net.Listener
-	c      *Client
+	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
@@ -118,7 +144,7 @@ type relayed struct {
 // Accept implements net.Listener.
 func (l *relayed) Accept() (net.Conn, error) {
 	select {
-	case conn, ok := <-l.c.conns:
+	case conn, ok := <-l.conns:
 		if ok {
 			return conn, nil
 		}
@@ -152,16 +178,17 @@ type helloRequest struct {
 	request
 	Hello
 	Control bool `json:"control"` // there is a control socket
+	Page    bool `json:"page"`    // there is a listener of the page
 }
 
-func (c *Client) hello(h Hello, control bool) error {
+func (c *Client) hello(h Hello, control, page bool) error {
 	conn, err := c.connect()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close() }() // one request each
 	_ = conn.SetDeadline(time.Now().Add(startPatience))
-	if err := send(conn, helloRequest{request{Op: opHello}, h, control}, -1); err != nil {
+	if err := send(conn, helloRequest{request{Op: opHello}, h, control, page}, -1); err != nil {
 		return err
 	}
 	var r reply
@@ -292,8 +319,10 @@ func (c *Client) PID() int { return c.cmd.Process.Pid }
 func (c *Client) Close() {
 	close(c.quit)
 	_ = c.conn.Close()
-	for conn := range c.conns { // nobody accepts them any more
-		_ = conn.Close()
+	for _, from := range []chan net.Conn{c.conns, c.pages} {
+		for conn := range from { // nobody accepts them any more
+			_ = conn.Close()
+		}
 	}
 	_ = c.cmd.Wait() // how it ended does not matter any more
 }

@@ -26,7 +26,7 @@ func FuzzFollow(f *testing.F) {
 			client = iotest.OneByteReader(client)
 		}
 		var out bytes.Buffer
-		s.follow(client, &out)
+		s.follow(client, &out, anybody)
 		_, _ = io.Copy(&out, client) // as relay does
 		if !bytes.Equal(out.Bytes(), in) {
 			t.Fatalf("%q became %q", in, out.Bytes())

@@ -39,6 +39,7 @@ func TestMain(m *testing.M) {
 		s.Refuse(errors.New("it does not want to"))
 		os.Exit(1)
 	}
+	s.Vouch(func(r *http.Request) bool { return r.Header.Get("Authorization") == "Bearer right" })
 	err = s.Serve(NewRules(func() *config.Config {
 		cfg, _ := config.Load(file, config.Options{})
 		return cfg
@@ -89,7 +90,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.control.Close() })
-	c, err := Start(Hello{Args: []string{r.file}, PID: os.Getppid(), Socket: r.path("control")}, r.control) // this process is not its daemon, and may grant
+	c, err := Start(Hello{Args: []string{r.file}, PID: os.Getppid(), Socket: r.path("control")}, r.control, nil) // this process is not its daemon, and may grant
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -301,7 +302,7 @@ func TestDaemonGrantsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := Start(Hello{Args: []string{r.file}, PID: os.Getpid(), Socket: r.path("own")}, l)
+	c, err := Start(Hello{Args: []string{r.file}, PID: os.Getpid(), Socket: r.path("own")}, l, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -329,6 +330,57 @@ func TestDaemonGrantsNothing(t *testing.T) {
 		_ = unix.Close(fd)
 		t.Error("it opened what it had named itself")
 	}
+}
+
+// TestPageGrants: what a client of the web page names may be opened if it knows the token, and not otherwise. The daemon answers in either case.
+func TestPageGrants(t *testing.T) {
+	r := newRig(t)
+	own, err := listenUnix(r.path("own"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = own.Close() }()
+	page, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := Start(Hello{Args: []string{r.file}, PID: os.Getpid(), Socket: r.path("own")}, own, page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	srv := &http.Server{ReadHeaderTimeout: 20 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		body, _ := io.ReadAll(q.Body)
+		for _, s := range sourcesIn(body) {
+			if c.Permits(s) != nil {
+				w.WriteHeader(http.StatusForbidden)
+			}
+		}
+	})}
+	go func() { _ = srv.Serve(c.PageListener(page)) }()
+	defer func() { _ = srv.Close() }()
+	ask := func(token, name string) int {
+		req, err := http.NewRequest(http.MethodPost, "http://"+page.Addr().String()+"/api/changes", strings.NewReader(fmt.Sprintf(`{"source":%q}`, r.path(name))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", token)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		return resp.StatusCode
+	}
+	for _, tc := range []struct {
+		token, name string
+		want        int
+	}{{"", "secret", 403}, {"Bearer wrong", "secret", 403}, {"Bearer right", "disk2", 200}, {"", "disk2", 200}, {"Bearer wrong", "secret", 403}} {
+		if got := ask(tc.token, tc.name); got != tc.want {
+			t.Errorf("%q names %s: status %d, want %d", tc.token, tc.name, got, tc.want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
 }
 
 // TestStreams: what the daemon sends comes at once, and it hears when a client goes.
@@ -518,7 +570,7 @@ func TestGone(t *testing.T) {
 
 // TestRefusesToStart: why the opener does not start is told.
 func TestRefusesToStart(t *testing.T) {
-	c, err := Start(Hello{Args: []string{"refuse"}, PID: os.Getpid()}, nil)
+	c, err := Start(Hello{Args: []string{"refuse"}, PID: os.Getpid()}, nil, nil)
 	if err == nil {
 		c.Close()
 		t.Fatal("it started")

@@ -14,9 +14,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The opener takes the connections of the control socket, reads along what clients ask for, and passes everything on, as it came, to the daemon, which
-// answers. What a request names as a source may be opened from then on: it was a client with the right to say so that named it. No bytes are
-// changed. What is no HTTP is passed on all the same: the daemon knows what to say to it.
+// The opener takes the connections of the control socket and of the web page, reads along what clients ask for, and passes everything on, as it came, to the
+// daemon, which answers. What a request names as a source may be opened from then on: it was a client with the right to say so that named it: one that may
+// use the socket, or one of the page that knows its token. No bytes are changed. What is no HTTP is passed on all the same: the daemon knows what to say to it.
 
 // Bounds of the relay.
 const (
@@ -25,24 +25,53 @@ const (
 	maxHeader  = 80 << 10 // bytes of its head, the same
 )
 
-// serveControl takes connections of the control socket.
-func (s *Server) serveControl() {
+// stream is a connection of a Unix or TCP socket.
+type stream interface {
+	net.Conn
+	CloseRead() error
+	CloseWrite() error
+}
+
+// anybody vouches for every request.
+func anybody(*http.Request) bool { return true }
+
+// take takes connections of a listener until it is closed. what is the listener, for the daemon; may tells which requests of a client can grant something, nil
+// none.
+func (s *Server) take(l net.Listener, what byte, may func(client stream) func(*http.Request) bool) {
 	limit := make(chan struct{}, maxClients)
 	for {
 		limit <- struct{}{}
-		c, err := s.control.AcceptUnix()
+		conn, err := l.Accept()
 		if err != nil {
 			return
 		}
+		c, ok := conn.(stream)
+		if !ok {
+			_ = conn.Close()
+			<-limit
+			continue
+		}
 		go func() {
 			defer func() { <-limit }()
-			s.relay(c)
+			s.relay(c, what, may(c))
 		}()
 	}
 }
 
+// socketClient tells what a client of the control socket can grant: everything, but for the daemon, which cannot grant itself anything.
+func (s *Server) socketClient(c stream) func(*http.Request) bool {
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		return nil
+	}
+	if pid, err := peer(u); err != nil || pid == s.hello.PID {
+		return nil
+	}
+	return anybody
+}
+
 // relay connects a client with the daemon until both have ended.
-func (s *Server) relay(client *net.UnixConn) {
+func (s *Server) relay(client stream, what byte, may func(*http.Request) bool) {
 	defer func() { _ = client.Close() }() // what could be said was said
 	daemon, other, err := pair(unix.SOCK_STREAM)
 	if err != nil {
@@ -50,7 +79,7 @@ func (s *Server) relay(client *net.UnixConn) {
 	}
 	defer func() { _ = daemon.Close() }() // likewise
 	s.mu.Lock()
-	_, _, err = s.conn.WriteMsgUnix([]byte{1}, unix.UnixRights(other), nil)
+	_, _, err = s.conn.WriteMsgUnix([]byte{what}, unix.UnixRights(other), nil)
 	s.mu.Unlock()
 	_ = unix.Close(other)
 	if err != nil {
@@ -64,17 +93,17 @@ func (s *Server) relay(client *net.UnixConn) {
 		_ = client.CloseWrite()
 		_ = client.CloseRead() // the daemon is done: nobody reads any more
 	}()
-	if pid, err := peer(client); err == nil && pid != s.hello.PID { // the daemon cannot grant itself anything
-		s.follow(client, daemon)
+	if may != nil {
+		s.follow(client, daemon, may)
 	}
 	_, _ = io.Copy(daemon, client)
 	_ = daemon.CloseWrite()
 	wait.Wait()
 }
 
-// follow passes on whole requests, each after its sources were granted, until there is one that it does not understand. Everything that it has read
-// was passed on then.
-func (s *Server) follow(client io.Reader, daemon io.Writer) {
+// follow passes on whole requests, each after its sources were granted if may says so, until there is one that it does not understand. Everything that it has
+// read was passed on then.
+func (s *Server) follow(client io.Reader, daemon io.Writer, may func(*http.Request) bool) {
 	b := &budget{r: client}
 	var read bytes.Buffer // and not passed on yet
 	in := bufio.NewReader(io.TeeReader(b, &read))
@@ -98,7 +127,7 @@ func (s *Server) follow(client io.Reader, daemon io.Writer) {
 			pass(0)
 			return
 		}
-		if list := sourcesIn(body); len(list) > 0 {
+		if list := sourcesIn(body); len(list) > 0 && may(req) {
 			s.rules.Grant(list)
 		}
 		if !pass(in.Buffered()) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,10 +16,14 @@ import (
 	"goaoe/internal/privsep"
 )
 
-// Descriptors that the opener is started with.
+// connFD is the descriptor of the connection with the daemon that the opener is started with. Those of the control socket and of the page's listener follow,
+// where there are any.
+const connFD = 3
+
+// What a connection belongs to that is passed to the daemon.
 const (
-	connFD    = 3
-	controlFD = 4
+	toControl = 1
+	toPage    = 2
 )
 
 // Bounds of what one request may take.
@@ -34,6 +39,8 @@ type Server struct {
 	first   *net.UnixConn // the connection that Hello came by, which waits for its reply
 	hello   Hello
 	control *net.UnixListener // nil: none
+	page    net.Listener      // nil: none
+	vouch   func(*http.Request) bool
 	rules   *Rules
 }
 
@@ -54,11 +61,17 @@ func Inherited() (*Server, error) {
 		return nil, errors.Join(errors.New("the daemon did not say hello"), err)
 	}
 	s.hello = h.Hello
-	if h.Control {
-		unix.CloseOnExec(controlFD)
-		f := os.NewFile(controlFD, "control")
+	next := uintptr(connFD + 1)
+	inherit := func(name string) (net.Listener, error) {
+		unix.CloseOnExec(int(next))
+		f := os.NewFile(next, name)
+		next++
 		l, err := net.FileListener(f)
-		if err = errors.Join(err, f.Close()); err != nil {
+		return l, errors.Join(err, f.Close())
+	}
+	if h.Control {
+		l, err := inherit("control")
+		if err != nil {
 			return nil, err
 		}
 		var ok bool
@@ -67,8 +80,16 @@ func Inherited() (*Server, error) {
 		}
 		s.control.SetUnlinkOnClose(false) // it is the daemon's
 	}
+	if h.Page {
+		if s.page, err = inherit("page"); err != nil {
+			return nil, err
+		}
+	}
 	return s, nil
 }
+
+// Vouch says which requests of the web page can grant sources: those that know the token. To be called before Serve; without it none can.
+func (s *Server) Vouch(f func(*http.Request) bool) { s.vouch = f }
 
 // Hello returns what the daemon said.
 func (s *Server) Hello() Hello { return s.hello }
@@ -84,7 +105,10 @@ func (s *Server) Serve(r *Rules) error {
 	}
 	_ = s.first.Close()
 	if s.control != nil {
-		go s.serveControl()
+		go s.take(s.control, toControl, s.socketClient)
+	}
+	if s.page != nil {
+		go s.take(s.page, toPage, func(stream) func(*http.Request) bool { return s.vouch })
 	}
 	limit := make(chan struct{}, maxRequests)
 	for {

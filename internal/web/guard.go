@@ -114,6 +114,22 @@ func (g *guard) admit(w http.ResponseWriter, r *http.Request) bool {
 	return true
 }
 
+// knows tells whether a request has the token. given is what it has in its place.
+func (g *guard) knows(r *http.Request) (given string, ok bool) {
+	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
+	return given, g.writable && strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1
+}
+
+// KnowsToken returns a function that tells whether the page would let a request change something because it has the token.
+func KnowsToken(token string) func(*http.Request) bool {
+	g := newGuard(Options{Token: token})
+	return func(r *http.Request) bool {
+		_, ok := g.knows(r)
+		return ok
+	}
+}
+
 // authorize checks the token of a request that changes something, or shows more than the page does without. It says whether to go on.
 func (g *guard) authorize(w http.ResponseWriter, r *http.Request) bool {
 	if !g.writable {
@@ -121,9 +137,8 @@ func (g *guard) authorize(w http.ResponseWriter, r *http.Request) bool {
 			WithHint(`set token-file in [web], or use the command goaoe`))
 		return false
 	}
-	scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(strings.TrimSpace(given)))
-	if strings.EqualFold(scheme, "Bearer") && subtle.ConstantTimeCompare(sum[:], g.token[:]) == 1 {
+	given, ok := g.knows(r)
+	if ok {
 		return true
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="goaoe"`)

@@ -49,13 +49,27 @@ type Server struct {
 	wg   sync.WaitGroup
 }
 
-// Serve listens on an address ("HOST:PORT") and serves the page until Close. What goes wrong later is logged.
-func Serve(addr string, b control.Backend, o Options, log *slog.Logger) (*Server, error) {
+// Listen opens the page's listener on an address ("HOST:PORT"), for ServeOn.
+func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("[web] listen %s: %w", addr, cause(err))
 	}
+	return l, nil
+}
+
+// Serve listens on an address ("HOST:PORT") and serves the page until Close. What goes wrong later is logged.
+func Serve(addr string, b control.Backend, o Options, log *slog.Logger) (*Server, error) {
+	l, err := Listen(addr)
+	if err != nil {
+		return nil, err
+	}
 	o.Listen = addr
+	return ServeOn(l, b, o, log), nil
+}
+
+// ServeOn serves the page on a listener, which it closes, until Close. Options.Listen is the address that the listener was opened with.
+func ServeOn(l net.Listener, b control.Backend, o Options, log *slog.Logger) *Server {
 	st := newSite(b, o)
 	ctx, stop := context.WithCancel(context.Background())
 	lim := control.Limit(l, maxConns)
@@ -76,7 +90,7 @@ func Serve(addr string, b control.Backend, o Options, log *slog.Logger) (*Server
 			log.Error("the web page is no longer served", "error", err)
 		}
 	})
-	return s, nil
+	return s
 }
 
 // Addr returns where the server listens.
