@@ -380,6 +380,7 @@ func (b *backend) wait(ctx context.Context, r *control.ChangeRequest, reply *con
 // moving returns those of the exports that exist: with what became of them, or "" while that is open. Gone ones are not in it.
 func (d *Daemon) moving(of map[string]int) map[string]string {
 	out := map[string]string{}
+	snap := d.watch.Snapshot()
 	for a := range of {
 		addr, err := aoe.ParseAddr(a)
 		if err != nil || d.exports[addr] == nil {
@@ -390,7 +391,7 @@ func (d *Daemon) moving(of map[string]int) map[string]string {
 		d.state(x, &e)
 		switch {
 		case e.State == control.StateOpening || e.State == control.StateClosing || x.want == nil || x.want != &x.cfg && x.phase != idle,
-			e.State == control.StateServing && d.unsettled(x):
+			e.State == control.StateServing && d.unsettled(x, snap):
 			out[a] = ""
 		case e.State == control.StateServing:
 			out[a] = "serving on " + strings.Join(e.Served, ", ")
@@ -409,8 +410,8 @@ func (d *Daemon) moving(of map[string]int) map[string]string {
 }
 
 // unsettled tells whether an interface that an export wants is still being opened, or is being asked whether the address is free.
-func (d *Daemon) unsettled(x *export) bool {
-	return slices.ContainsFunc(d.watch.Snapshot(), func(i netwatch.Iface) bool {
+func (d *Daemon) unsettled(x *export, snap []netwatch.Iface) bool {
+	return slices.ContainsFunc(snap, func(i netwatch.Iface) bool {
 		if !x.cfg.Wants(i.Name) || !i.Up || unusable(i, effectiveMTU(i, d.cfg.MatchInterface(i.Name))) != "" {
 			return false
 		}

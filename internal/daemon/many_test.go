@@ -18,7 +18,7 @@ func TestAddThousands(t *testing.T) {
 	ctx := context.Background()
 	add := func(from, to int) time.Duration {
 		t.Helper()
-		q := control.ChangeRequest{WaitMS: int(patience.Milliseconds())}
+		q := control.ChangeRequest{WaitMS: int((6 * patience).Milliseconds())}
 		for i := from; i < to; i++ {
 			q.Changes = append(q.Changes, control.Change{Op: control.OpAdd, Address: fmt.Sprintf("%d.%d", 1+i/200, i%200), Source: "mem:64K"})
 		}
