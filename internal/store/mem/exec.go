@@ -51,6 +51,7 @@ type exec struct {
 	inbox []*store.Op
 	n     atomic.Int32 // len(inbox), to look without the lock
 	fd    int
+	event [8]byte // what was read from fd
 }
 
 type slowOp struct {
@@ -81,9 +82,11 @@ func (x *exec) post(op *store.Op) {
 	x.inbox = append(x.inbox, op)
 	x.n.Store(int32(len(x.inbox)))
 	x.mu.Unlock()
-	one := [8]byte{1}
-	_, _ = unix.Write(x.fd, one[:])
+	_, _ = unix.Write(x.fd, wake[:])
 }
+
+// wake is what is written to an eventfd. A local array would be allocated under the race detector.
+var wake = [8]byte{1}
 
 // Flush does nothing.
 func (x *exec) Flush() {}
@@ -121,8 +124,7 @@ func (x *exec) Reap(done []*store.Op) int {
 
 // collect takes what other goroutines let go.
 func (x *exec) collect() {
-	var b [8]byte
-	_, _ = unix.Read(x.fd, b[:])
+	_, _ = unix.Read(x.fd, x.event[:])
 	x.mu.Lock()
 	for i, op := range x.inbox {
 		x.push(op)
