@@ -5,7 +5,7 @@
 //
 //	<!-- run -->               as it is
 //	<!-- run: daemon -->       while a daemon runs with /etc/goaoe/goaoe.toml, which is made when the page has not made one
-//	<!-- run: moment -->       the same, with an initiator that asks all the time; each command may go on, and is ended after 2 s
+//	<!-- run: moment -->       the same, with an initiator that asks all the time; each command may go on, and is ended after 2 s, when it has printed something
 //	<!-- run: target -->       while targets run at the other end of eth1 and eth2: e0.1 on both, e0.2 on eth1
 //	<!-- run: target 3 -->     the same; each command is interrupted (SIGINT) after so many seconds
 //	<!-- run: background -->   the last command serves: it is started, waited for and ended
@@ -61,9 +61,15 @@ moment() {
 	if [ -z "${TRAFFIC:-}" ]; then
 		while :; do goaoe discover -i peer1 --wait 200ms >/dev/null; done & TRAFFIC=$!
 	fi
-	rc=0
-	timeout -s INT 2 sh -c "$1" >/run/moment.out || rc=$?
-	case $rc in 0 | 124 | 130) ;; *) echo "exit status $rc" >&2; exit 1 ;; esac
+	rc=0 i=0
+	timeout 60 sh -c "$1" >/run/moment.out & M=$!
+	while kill -0 $M 2>/dev/null; do
+		if [ $i -ge 20 ] && { [ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ]; }; then kill -TERM $M || true; break; fi
+		sleep 0.1
+		i=$((i+1))
+	done
+	wait $M || rc=$?
+	case $rc in 0 | 143) ;; *) echo "exit status $rc" >&2; exit 1 ;; esac
 	[ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ] || { echo "it printed nothing" >&2; exit 1; }
 }
 target() {
