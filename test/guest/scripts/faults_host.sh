@@ -60,6 +60,8 @@ say "add without descriptors: $r: $(tr '\n' ' ' </tmp/add.txt)"
 check [ $r -ne 0 ]
 moves "no descriptors"
 prlimit --pid "$d" --nofile=1024:4096
+# Either the disk could not be opened, and that is tried again, or the request did not even get through.
+ctl ls 0.9 >/dev/null 2>&1 || check ctl add 0.9 /tmp/more.img
 i=0
 until ctl ls 0.9 | grep -q 'e0.9 *serving' || [ $i -gt 120 ]; do sleep 0.5; i=$((i + 1)); done # it is tried again and again
 check eval "ctl ls 0.9 | grep -q 'e0.9 *serving'"
