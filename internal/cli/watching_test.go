@@ -211,7 +211,7 @@ func lines[T any](t *testing.T, text string) (out []T) {
 
 // TestWatching: what stats, monitor, trace and the metrics show of a load is what the load did.
 func TestWatching(t *testing.T) {
-	need.Programs(t, "ip", "tshark")
+	need.Programs(t, "ip", "tshark", "curl")
 	const reads, writes = 150, 70
 	r := newWatchRig(t)
 	r.serve()
@@ -314,7 +314,8 @@ func (r *watchRig) checkTrace(live, file *watchProc, mac string, reads, writes, 
 			continue
 		}
 		answered[f.What]++
-		if again == 0 && f.Latency == nil || f.Latency != nil && (*f.Latency <= 0 || *f.Latency > int64(time.Minute)) || f.Result != frames.OK {
+		// How often Open asked for the configuration does not count as sent again; the second answer to a tag has no latency.
+		if again == 0 && f.Latency == nil && f.What != "config" || f.Latency != nil && (*f.Latency <= 0 || *f.Latency > int64(time.Minute)) || f.Result != frames.OK {
 			r.t.Errorf("frame %d: %s", i, f.Line())
 		}
 	}
@@ -355,9 +356,6 @@ func (r *watchRig) checkListener() {
 	r.t.Helper()
 	r.ns.Do(func() {
 		out, err := exec.Command("curl", "-sS", "-m", "10", "http://127.0.0.1:9480/metrics").CombinedOutput()
-		if errors.Is(err, exec.ErrNotFound) {
-			return
-		}
 		if err != nil || !bytes.Contains(out, []byte("goaoe_up 1\n")) || !bytes.Contains(out, []byte("process_open_fds")) {
 			r.t.Errorf("curl: %v: %.300s", err, out)
 		}
