@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"goaoe/aoe"
 )
 
 // Args is what the command line says.
@@ -35,6 +37,11 @@ func (d *decoder) args(a Args) {
 	for _, spec := range a.Exports {
 		s := newSection("export", pos)
 		addr, source := splitExport(spec)
+		if a, err := aoe.ParseAddr(spec); err == nil {
+			d.ps.add(Problem{Severity: Error, Position: pos, Key: "source", Value: spec, Message: "this is an address, and no storage is named with it",
+				Hint: fmt.Sprintf("%s=SOURCE serves storage there; ./%s is a file of that name", a, spec)})
+			continue
+		}
 		if addr != "" {
 			d.key(&node{kind: kindString, name: "address", str: strings.ToLower(addr), raw: addr, pos: pos}, s)
 		}

@@ -147,6 +147,7 @@ func TestArgsWrong(t *testing.T) {
 		{Args{Interfaces: []string{"eth0"}, Exports: []string{"e0.255=/a"}}, "from 0 to 254"},
 		{Args{Interfaces: []string{"eth0"}, Exports: []string{"e0.1="}}, "not an absolute path"},
 		{Args{Interfaces: []string{"eth0"}, Exports: []string{"e0.1=/a", "0.1=/b"}}, "another export already"},
+		{Args{Interfaces: []string{"eth0"}, Exports: []string{"0.1"}}, "no storage is named with it; e0.1=SOURCE serves"},
 		{Args{Interfaces: []string{"eth[0"}, Exports: []string{"e0.1=/a"}}, "not a valid pattern"},
 		{Args{Interfaces: []string{"eth0"}, Exports: []string{"e0.1=/a"}, Settings: []string{"read-only"}}, "KEY=VALUE"},
 		{Args{Interfaces: []string{"eth0"}, Exports: []string{"e0.1=/a"}, Settings: []string{"read-only=1"}}, "true or false"},

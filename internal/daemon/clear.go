@@ -27,7 +27,7 @@ func (b *backend) Clear(ctx context.Context, r *control.ClearRequest) (*control.
 		return nil, control.Errorf(control.CodeUsage, "%q cannot be cleared", r.What).WithHint("it is config, mask, reserve or stats")
 	}
 	if len(r.Exports) == 0 {
-		return nil, control.Errorf(control.CodeUsage, "no export is named").WithHint("name one, or all by *")
+		return nil, control.Errorf(control.CodeUsage, "no export is named").WithHint("each by its address, such as e0.1; goaoe clear takes names and patterns, too")
 	}
 	for _, name := range r.Exports {
 		note, err := b.clearOne(ctx, name, r, edit)
