@@ -77,16 +77,17 @@ const switchedOff = "switched off"
 
 // confinement is a daemon's opener, and what becomes of the daemon's rights.
 type confinement struct {
-	off    map[string]string // parts of the sandbox that are not to be applied, and why
-	opener *opener.Client    // nil: the daemon opens files itself
-	why    error             // there is no opener, but there should be
-	log    *slog.Logger
+	off     map[string]string // parts of the sandbox that are not to be applied, and why
+	opener  *opener.Client    // nil: the daemon opens files itself
+	why     error             // there is no opener, but there should be
+	log     *slog.Logger
+	profile bool // profiles are collected, which takes timers
 }
 
 // confine prepares the confinement that a configuration wants: while the process may still do everything it starts the opener. The connections of the control
 // socket and of the page's listener (nil: there is none) come by the opener from then on.
 func confine(c *config.Config, socket *controlSocket, page *net.Listener, log *slog.Logger) *confinement {
-	x := &confinement{off: map[string]string{}, log: log}
+	x := &confinement{off: map[string]string{}, log: log, profile: c.Pprof.Listen != config.Off}
 	for name, on := range map[string]bool{sandbox.Capabilities: c.Global.SandboxCapabilities, sandbox.Landlock: c.Global.SandboxLandlock, sandbox.Seccomp: c.Global.SandboxSeccomp} {
 		if !on {
 			x.off[name] = switchedOff
@@ -101,6 +102,9 @@ func confine(c *config.Config, socket *controlSocket, page *net.Listener, log *s
 		return x
 	}
 	h := opener.Hello{Args: own.argv, PID: os.Getpid()}
+	if filepath.IsAbs(c.Pprof.Listen) {
+		h.Profiles = c.Pprof.Listen
+	}
 	var l *net.UnixListener
 	if socket != nil {
 		h.Socket = socket.path()
@@ -123,7 +127,7 @@ func confine(c *config.Config, socket *controlSocket, page *net.Listener, log *s
 
 // apply confines the process. state is the state directory, or "". It returns what is in force, for the status.
 func (x *confinement) apply(state string) []control.Confinement {
-	p := sandbox.Policy{Off: x.off, Keep: []string{"net_raw", "ipc_lock"}, Read: []string{"/sys", "/proc/self", "/proc/stat", "/proc/sys/kernel/io_uring_disabled"}, ReadWrite: []string{os.DevNull}}
+	p := sandbox.Policy{Off: x.off, Profile: x.profile, Keep: []string{"net_raw", "ipc_lock"}, Read: []string{"/sys", "/proc/self", "/proc/stat", "/proc/sys/kernel/io_uring_disabled"}, ReadWrite: []string{os.DevNull}}
 	if x.why != nil {
 		p.Off = map[string]string{}
 		for _, part := range sandbox.Available() {

@@ -13,6 +13,7 @@ import (
 	"goaoe/internal/control"
 	"goaoe/internal/daemon"
 	"goaoe/internal/metrics"
+	"goaoe/internal/profile"
 	"goaoe/internal/web"
 )
 
@@ -78,9 +79,9 @@ func listenControl(env *Env, c config.Control, choice socketChoice, log *slog.Lo
 	return nil, Failf("%w", err)
 }
 
-// serveAll answers on the control socket, and for the web page and the metrics where they are configured. stop ends all of it.
-// page is the page's listener, where there is one.
-func serveAll(socket *controlSocket, page net.Listener, d *daemon.Daemon, c *config.Config, log *slog.Logger) (stop func(), err error) {
+// serveAll answers on the control socket, and for the web page, the metrics and the profiles where they are configured. stop ends all of it.
+// page is the page's listener, profiles that of the profiles, where there is one.
+func serveAll(socket *controlSocket, page, profiles net.Listener, d *daemon.Daemon, c *config.Config, log *slog.Logger) (stop func(), err error) {
 	var stops []func()
 	stop = func() {
 		for _, f := range stops {
@@ -109,6 +110,16 @@ func serveAll(socket *controlSocket, page net.Listener, d *daemon.Daemon, c *con
 		}
 		stops = append(stops, m.Close)
 	}
+	if profiles != nil {
+		log.Warn("profiles of this daemon are served, for this is asked for by --pprof or [pprof] listen: whoever may connect sees its stacks and its command line, and can keep it busy",
+			"at", profile.URL(profiles))
+		p := profile.Serve(profiles, log)
+		stops = append(stops, func() {
+			if err := p.Close(); err != nil {
+				log.Warn("closing the profiles' socket: " + err.Error())
+			}
+		})
+	}
 	if page != nil {
 		token := ""
 		if c.Web.TokenFile != "" {
@@ -119,4 +130,16 @@ func serveAll(socket *controlSocket, page net.Listener, d *daemon.Daemon, c *con
 		stops = append(stops, web.ServeOn(page, b, web.Options{Token: token, Listen: c.Web.Listen}, log).Close)
 	}
 	return stop, nil
+}
+
+// listenProfiles opens what the profiles are served on; nil: they are not.
+func listenProfiles(c config.Pprof) (net.Listener, error) {
+	if c.Listen == config.Off {
+		return nil, nil //nolint:nilnil // no profiles are wanted
+	}
+	l, err := profile.Listen(c.Listen)
+	if err != nil {
+		return nil, Failf("profiles: %w", err)
+	}
+	return l, nil
 }

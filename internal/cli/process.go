@@ -34,6 +34,7 @@ type processFlags struct {
 	logTarget string
 	socket    string
 	noSandbox bool
+	pprof     config.Pprof
 }
 
 func (p *processFlags) register(fs *pflag.FlagSet) {
@@ -45,6 +46,8 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
 	fs.StringVar(&p.logTarget, "log-target", "stderr", "stderr, journal, syslog, or the path of a file")
 	fs.StringVar(&p.socket, "socket", "", "control socket for goaoe add, ls, set and the like; \"off\" for none")
+	fs.StringVar(&p.pprof.Listen, "pprof", config.Off, "serve profiles for go tool pprof, at a loopback HOST:PORT or the path of a Unix socket")
+	fs.BoolVar(&p.pprof.Remote, "pprof-remote", false, "let --pprof be an address that other machines can reach")
 	fs.BoolVar(&p.noSandbox, "no-sandbox", false, "keep all rights, see [global] sandbox-*")
 }
 
@@ -62,6 +65,8 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 		on := !p.noSandbox
 		c.Global.SandboxCapabilities, c.Global.SandboxLandlock, c.Global.SandboxSeccomp = on, on, on
 	})
+	set("pprof", func() { c.Pprof.Listen = p.pprof.Listen })
+	set("pprof-remote", func() { c.Pprof.Remote = p.pprof.Remote })
 	set("log-level", func() { c.Log.Level = p.logLevel })
 	set("log-format", func() { c.Log.Format = p.logFormat })
 	set("log-target", func() {
@@ -87,6 +92,15 @@ func checkProcess(c *config.Config) error {
 		c.Log.Target == config.LogFile && c.Log.File == "":
 		return Usagef("--log-target %q is neither stderr, journal, syslog, nor the absolute path of a file", c.Log.Target).
 			WithHint("e.g. --log-target /var/log/goaoe/goaoe.log")
+	}
+	if p := c.Pprof; p.Listen != config.Off {
+		if err := config.CheckPprof(p.Listen, p.Remote); err != nil {
+			hint := "e.g. --pprof 127.0.0.1:6060, or --pprof /run/goaoe/pprof.sock"
+			if config.CheckPprof(p.Listen, true) == nil {
+				hint = "--pprof-remote allows it"
+			}
+			return Usagef("--pprof %s: %w", p.Listen, err).WithHint(hint)
+		}
 	}
 	return nil
 }
@@ -153,6 +167,13 @@ func (p *process) run() error {
 		}
 		defer func() { _ = page.Close() }() // if it is not served in the end
 	}
+	profiles, err := listenProfiles(cfg.Pprof)
+	if err != nil {
+		return err
+	}
+	if profiles != nil {
+		defer func() { _ = profiles.Close() }() // if they are not served in the end
+	}
 	confined := confine(cfg, control, &page, logs.Logger())
 	defer confined.close()
 	o.Confine = confined.apply
@@ -169,7 +190,7 @@ func (p *process) run() error {
 		fmt.Fprintf(p.env.Stderr, "goaoe: ready: %s\n", s)
 	}
 	d := daemon.New(o)
-	stop, err := serveAll(control, page, d, cfg, logs.Logger())
+	stop, err := serveAll(control, page, profiles, d, cfg, logs.Logger())
 	if err != nil {
 		return err
 	}

@@ -51,6 +51,7 @@ type Config struct {
 	Control    Control
 	Web        Web
 	Metrics    Metrics
+	Pprof      Pprof
 	Interfaces []Interface        // settings by pattern, in the order of the file; see Interface
 	Exports    []Export           // in the order of their addresses
 	Hosts      map[aoe.MAC]string // names of Ethernet addresses, of [hosts] and the ethers file; for messages

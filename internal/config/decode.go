@@ -43,6 +43,7 @@ type doc struct {
 	hosts                 []item // text: name; see hostMACs
 	hostMACs              map[string]string
 	control, web, metrics *section
+	pprof                 *section
 	interfaces, lists     []*section
 	logTargets            []*section
 	exports, changes      []*section
@@ -61,7 +62,7 @@ func newSection(kind string, pos Position) *section {
 func newDoc() doc {
 	return doc{
 		global: newSection("global", Position{}), log: newSection("log", Position{}), defaults: newSection("defaults", Position{}),
-		control: newSection("control", Position{}), web: newSection("web", Position{}), metrics: newSection("metrics", Position{}),
+		control: newSection("control", Position{}), web: newSection("web", Position{}), metrics: newSection("metrics", Position{}), pprof: newSection("pprof", Position{}),
 		hostMACs: map[string]string{},
 	}
 }
@@ -82,6 +83,8 @@ func (d *decoder) decode(root *node) {
 			d.table(n, d.doc.web)
 		case "metrics":
 			d.table(n, d.doc.metrics)
+		case "pprof":
+			d.table(n, d.doc.pprof)
 		case "hosts":
 			d.hosts(n)
 		case "interface":

@@ -27,7 +27,7 @@ type Plan struct {
 	// Global, Log and Interfaces say which keys of these sections differ. Interfaces has one entry per pattern.
 	Global     []string
 	Log        []string
-	Services   []string // of [control], [web] and [metrics], e.g. "web.listen"
+	Services   []string // of [control], [web], [metrics] and [pprof], e.g. "web.listen"
 	Interfaces []string
 }
 
@@ -66,7 +66,7 @@ func Diff(old, now *Config) Plan {
 	for _, s := range []struct {
 		name     string
 		old, now any
-	}{{"control", old.Control, now.Control}, {"web", old.Web, now.Web}, {"metrics", old.Metrics, now.Metrics}} {
+	}{{"control", old.Control, now.Control}, {"web", old.Web, now.Web}, {"metrics", old.Metrics, now.Metrics}, {"pprof", old.Pprof, now.Pprof}} {
 		for _, key := range changedKeys(s.old, s.now) {
 			p.Services = append(p.Services, s.name+"."+key)
 		}

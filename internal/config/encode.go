@@ -23,6 +23,7 @@ func Encode(c *Config) string {
 	e.section("[control]", "control", c.Control)
 	e.section("[web]", "web", c.Web)
 	e.section("[metrics]", "metrics", c.Metrics)
+	e.section("[pprof]", "pprof", c.Pprof)
 	for _, i := range c.Interfaces {
 		e.section("[[interface]]", "interface", i)
 	}

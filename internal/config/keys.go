@@ -73,6 +73,7 @@ var Sections = []Section{
 	{"control", "[control]", []string{"The socket for the commands that control a running daemon."}},
 	{"web", "[web]", []string{"The web page."}},
 	{"metrics", "[metrics]", []string{"Metrics for Prometheus."}},
+	{"pprof", "[pprof]", []string{"Profiles of the daemon, for go tool pprof. Only needed to find out what it spends its time on."}},
 }
 
 // Keys is the table of all settings, in the order of the reference file.

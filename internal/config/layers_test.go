@@ -124,6 +124,14 @@ func TestServices(t *testing.T) {
 		{"[web]\nlisten = \":http\"", "is not HOST:PORT"},
 		{"[metrics]\nlisten = \":0\"", "is not HOST:PORT"},
 		{"[web]\ntoken-file = \"/x\"", "has no effect"},
+		{"[pprof]\nlisten = \":6060\"", "other machines can reach :6060"},
+		{"[pprof]\nlisten = \"10.0.0.1:6060\"", "remote = true if others are to see profiles"},
+		{"[pprof]\nlisten = \"127.0.0.1:0\"", "is not a port"},
+		{"[pprof]\nlisten = \"pprof.sock\"", "is neither HOST:PORT nor the absolute path of a socket"},
+		{"[pprof]\nlisten = \"/" + strings.Repeat("x", 107) + "\"", "has 108 characters"},
+		{"[pprof]\nremote = true", "has no effect"},
+		{"[metrics]\nlisten = \"127.0.0.1:1\"\n[pprof]\nlisten = \"127.0.0.1:1\"", "is the address of another listener already"},
+		{"[pprof]\nlisten = \"/run/goaoe/control.sock\"", "is the control socket"},
 		{"[web]\nlisten = \":1\"\n[metrics]\nlisten = \":1\"", "is the address of the web page already"},
 	} {
 		_, ps := Parse("x.toml", []byte(layersMain+c.text), Options{Sysroot: t.TempDir()})

@@ -191,6 +191,8 @@ func SettingText(c *Config, section, key string) string {
 		v, key = c.Web, k
 	case ok && name == "metrics":
 		v, key = c.Metrics, k
+	case ok && name == "pprof":
+		v, key = c.Pprof, k
 	default:
 		return ""
 	}

@@ -33,9 +33,10 @@ type Client struct {
 
 // Hello is what the opener is told at its start, before the daemon is confined.
 type Hello struct {
-	Args   []string `json:"args"`             // of the daemon, with its name in front: the opener reads the same configuration by them
-	PID    int      `json:"pid"`              // of the daemon, which may grant nothing
-	Socket string   `json:"socket,omitempty"` // path of the control socket, which Remove may remove
+	Args     []string `json:"args"`               // of the daemon, with its name in front: the opener reads the same configuration by them
+	PID      int      `json:"pid"`                // of the daemon, which may grant nothing
+	Socket   string   `json:"socket,omitempty"`   // path of the control socket, which Remove may remove
+	Profiles string   `json:"profiles,omitempty"` // path of the socket for profiles, the same
 }
 
 // startPatience is how long the opener may take to say that it is there.

@@ -200,9 +200,9 @@ func (s *Server) answer(c *net.UnixConn) {
 	}
 }
 
-// remove removes the control socket.
+// remove removes the control socket, or that of the profiles.
 func (s *Server) remove(path string) error {
-	if path == "" || path != s.hello.Socket {
+	if path == "" || path != s.hello.Socket && path != s.hello.Profiles {
 		return refused(path)
 	}
 	var st unix.Stat_t

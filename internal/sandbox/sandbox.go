@@ -26,6 +26,8 @@ type Policy struct {
 	// Write are folders in which files may be made, changed and removed; Read are folders and files that may be read; ReadWrite are files that
 	// may also be written. What does not exist is left out.
 	Write, Read, ReadWrite []string
+	// Profile keeps the timers by which the Go runtime takes a profile of where processor time goes.
+	Profile bool
 }
 
 // Part says how a part is.

@@ -32,6 +32,10 @@ var calls = []string{
 	"accept4", "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto", "sendmsg", "recvfrom", "recvmsg", "recvmmsg", "shutdown",
 }
 
+// profileCalls are the timers of each thread, and the one of the process, by which the Go runtime takes a profile of processor time. Their signals go to the
+// process itself.
+var profileCalls = []string{"timer_create", "timer_settime", "timer_delete", "setitimer"}
+
 // Requests of ioctl that are used: on block devices (include/uapi/linux/fs.h), and for an interface's address.
 var ioctls = []uint64{unix.BLKGETSIZE64, unix.BLKDISCARD, unix.BLKSSZGET, unix.BLKPBSZGET, unix.BLKALIGNOFF, unix.BLKROGET, unix.SIOCGIFHWADDR}
 
@@ -90,7 +94,7 @@ func seccompAvailable() (string, error) {
 }
 
 // filterCalls lets only the calls above be made; all others fail with EPERM. The filter is put on all threads at once (SECCOMP_FILTER_FLAG_TSYNC).
-func filterCalls(*Policy) (string, error) {
+func filterCalls(p *Policy) (string, error) {
 	if _, err := seccompAvailable(); err != nil {
 		return "", err
 	}
@@ -112,6 +116,9 @@ func filterCalls(*Policy) (string, error) {
 		if _, ok := machine.SyscallNames[c.Name]; ok {
 			group.NamesWithCondtions = append(group.NamesWithCondtions, c)
 		}
+	}
+	if p.Profile {
+		group.Names = append(group.Names, profileCalls...)
 	}
 	// Its flags lie in memory, where a filter cannot see them. Whoever makes threads by it falls back to clone where it does not exist.
 	noClone3 := seccomp.SyscallGroup{Names: []string{"clone3"}, Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS)}
