@@ -162,7 +162,7 @@ func search(ctx context.Context, l link.Link, watch bool, each func(Target) bool
 	begin := time.Now()
 	for next := begin; ctx.Err() == nil; {
 		if now := time.Now(); !now.Before(next) {
-			if err := l.Inject(q); err != nil && !errors.Is(err, link.ErrFull) && !(watch && errors.Is(err, link.ErrDown)) {
+			if err := l.Inject(q); err != nil && !errors.Is(err, link.ErrFull) && (!watch || !errors.Is(err, link.ErrDown)) {
 				return fmt.Errorf("asking on %s: %w", info.Name, err)
 			}
 			if next = now.Add(askAgain); watch && now.Sub(begin) > 2*askAgain {
@@ -195,7 +195,7 @@ func search(ctx context.Context, l link.Link, watch bool, each func(Target) bool
 			w := way{t.Addr, t.MAC}
 			old, known := seen[w]
 			announced := aoe.MAC(frames[i].Data[:6]) == aoe.Broadcast
-			if known && !(watch && (announced || !old.same(&t))) {
+			if known && (!watch || !announced && old.same(&t)) {
 				continue
 			}
 			if len(seen) >= mostSeen {

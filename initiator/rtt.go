@@ -15,8 +15,6 @@ type rtt struct {
 	known     bool
 }
 
-func (r *rtt) reset() { *r = rtt{} }
-
 // add takes one measurement.
 func (r *rtt) add(d time.Duration) {
 	if !r.known {

@@ -171,7 +171,7 @@ func (m *Model) exportTable(t *table) {
 			alarm: all.Errors > 0 || e.State == control.StateFailed || e.State == control.StateWaiting,
 			cells: []cell{word(e.Address), word(e.State), rate(p.PerSecond(e.Reads)), bytes(p.PerSecond(e.ReadBytes)), rate(p.PerSecond(e.Writes)),
 				bytes(p.PerSecond(e.WriteBytes)), queue, span(e.Latency.Read.Quantile(.5)), span(e.Latency.Read.Quantile(.99)),
-				span(e.Latency.Write.Quantile(.5)), span(e.Latency.Write.Quantile(.99)), count(all.Errors), count(all.ExportSnapshot.Drops.Total()),
+				span(e.Latency.Write.Quantile(.5)), span(e.Latency.Write.Quantile(.99)), count(all.Errors), count(all.Drops.Total()),
 				count(all.Retransmits), count(uint64(users))}})
 	}
 }
