@@ -14,7 +14,6 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/link"
-	"goaoe/internal/link/packet"
 )
 
 // MaxDepth is the largest Config.Depth: a tag has 12 bits for the number of the request.
@@ -42,12 +41,28 @@ type Config struct {
 	Seed        uint64        // of the random places
 	NoVerify    bool          // the disk is not stamped: do not look at what is read
 
+	// Initiators is how many initiators ask, each with a source address of its own, 1 to MaxInitiators: the interface's address, then made-up ones
+	// behind it. 0 means 1. More are further targets that are asked, too. What one initiator asks of one target is a stream. With at least as
+	// much depth as streams each of them has its share of the depth, and never more; with less, each request belongs to one of them at random.
+	Initiators int
+	More       []Place
+
 	// Generation of the stamps that writes write, 0 to Unknown-1, so that CheckWritten can tell whether a target did what it said.
 	// More than 0 needs Writes to be 100: a read would not know what to expect.
 	Generation uint16
 	// Last, when not nil, gets for each place (LBA / Sectors) the generation that was written there last: Unknown when a write is sent,
 	// Generation when it was answered well. It must be long enough for all places.
 	Last []uint16
+}
+
+// MaxInitiators is the largest Config.Initiators.
+const MaxInitiators = 256
+
+// Place is where another target is.
+type Place struct {
+	Interface string    // "" means that of Config
+	Link      link.Link // used instead of Interface when not nil; Run does not close it
+	Addr      aoe.Addr
 }
 
 // Result is what a run found out. All but Retransmits is of the time after Warmup; Errors and Mismatches also count in Warmup and
@@ -68,6 +83,7 @@ type Result struct {
 	Max         time.Duration
 	OwnCPU      float64       // CPU seconds of this process
 	TargetCPU   time.Duration // CPU time of TargetPID per request
+	Fair        float64       // answers of the stream that got the fewest, by those of the one that got the most; 0 when streams have no shares or there is one
 	Idle        float64       // share of the time in which nothing had arrived and nothing was to be sent, 0 to 1: near 0 Run itself was the limit
 }
 
@@ -99,10 +115,14 @@ func (c *Config) fix() error {
 		return fmt.Errorf("loadgen: a duration of %v after %v makes no run", c.Duration, c.Warmup)
 	case c.Generation == Unknown || c.Generation > 0 && c.Writes < 100:
 		return fmt.Errorf("loadgen: generation %d with %d percent of writes: it is 0, or less than %d with nothing but writes", c.Generation, c.Writes, Unknown)
+	case c.Initiators < 0 || c.Initiators > MaxInitiators:
+		return fmt.Errorf("loadgen: %d initiators are not 1 to %d", c.Initiators, MaxInitiators)
+	case c.Last != nil && len(c.More) > 0:
+		return errors.New("loadgen: it remembers the writes to one target, not to several")
 	case c.Interface == "" && c.Link == nil:
 		return errors.New("loadgen: no interface")
 	}
-	c.Depth = max(c.Depth, 1)
+	c.Depth, c.Initiators = max(c.Depth, 1), max(c.Initiators, 1)
 	if c.Sectors == 0 {
 		c.Sectors = 2
 	}
@@ -131,32 +151,16 @@ func Run(ctx context.Context, c Config) (res Result, err error) {
 		}
 		defer back()
 	}
-	l := c.Link
-	if l == nil {
-		p, err := packet.Open(c.Interface, packet.Options{QdiscBypass: true, RingFrames: max(64, 2*c.Depth)})
-		if err != nil {
-			return res, err
-		}
-		defer func() { _ = p.Close() }() // nothing is lost with it
-		l = p
-	}
-	if n := aoe.PhysicalSectors(l.Info().MTU); c.Sectors > n {
-		return res, fmt.Errorf("loadgen: %d sectors per request do not fit interface %s: its MTU %d carries %d", c.Sectors, l.Info().Name, l.Info().MTU, n)
-	}
-	t, err := find(ctx, l, c.Addr)
+	var ports ports
+	defer ports.close()
+	streams, err := ports.find(ctx, &c)
 	if err != nil {
 		return res, err
 	}
-	if c.DiskSectors == 0 || c.DiskSectors > t.sectors {
-		c.DiskSectors = t.sectors
-	}
-	if c.DiskSectors < uint64(c.Sectors) {
-		return res, fmt.Errorf("loadgen: target %v has %d sectors, less than one request", t.addr, c.DiskSectors)
-	}
 	if places := c.DiskSectors / uint64(c.Sectors); c.Last != nil && uint64(len(c.Last)) < places {
-		return res, fmt.Errorf("loadgen: target %v has %d places, and there is room to remember %d", t.addr, places, len(c.Last))
+		return res, fmt.Errorf("loadgen: target %v has %d places, and there is room to remember %d", streams[0].peer.addr, places, len(c.Last))
 	}
-	return newRunner(l, c, t).run(ctx)
+	return newRunner(c, ports.all, streams).run(ctx)
 }
 
 // pin keeps the calling thread on one CPU until back is called.

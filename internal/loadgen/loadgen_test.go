@@ -209,11 +209,17 @@ func TestWritten(t *testing.T) {
 
 func TestRunSharesWrites(t *testing.T) {
 	l, r := pair(t, 9000)
-	x := newRunner(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: 25, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+	x := runnerOn(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: 25, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
 	spin(t, x, r, 500)
 	if share := float64(r.writes) / float64(r.n); share < .2 || share > .3 {
 		t.Errorf("%.2f of the requests were writes, want 0.25", share)
 	}
+}
+
+// runnerOn makes a run of one stream.
+func runnerOn(l link.Link, c Config, t target) *runner {
+	p := &port{l: l}
+	return newRunner(c, []*port{p}, []stream{{port: p, mac: l.Info().MAC, peer: t}})
 }
 
 func fixed(t *testing.T, c Config) Config {
@@ -245,7 +251,7 @@ func round(t *testing.T, x *runner, r *responder) {
 func TestNoAllocations(t *testing.T) {
 	for _, writes := range []int{0, 50} {
 		l, r := pair(t, 9000)
-		x := newRunner(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: writes, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+		x := runnerOn(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: writes, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
 		spin(t, x, r, 200)
 		before := x.done
 		if n := testing.AllocsPerRun(500, func() { round(t, x, r) }); n != 0 {
@@ -360,7 +366,7 @@ func TestIdle(t *testing.T) {
 		t.Errorf("idle for %v of the time although each answer takes 5 ms (%v)", res.Idle, err)
 	}
 	l, r = pair(t, 9000)
-	x := newRunner(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+	x := runnerOn(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
 	if spin(t, x, r, 100); x.idle != 0 {
 		t.Errorf("idle for %d ns although answers always waited", x.idle)
 	}
@@ -428,13 +434,13 @@ func TestTargetStops(t *testing.T) {
 
 func TestFullAndDown(t *testing.T) {
 	l, r := pair(t, 9000)
-	x := newRunner(l, fixed(t, Config{Link: l, Depth: 8, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+	x := runnerOn(l, fixed(t, Config{Link: l, Depth: 8, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
 	for i := range x.slots {
 		x.issue(i)
 	}
 	l.SetRoom(3)
-	if err := x.flush(); err != nil || len(x.msgs) != 5 {
-		t.Fatalf("a full link: %v, %d requests left; want 5", err, len(x.msgs))
+	if err := x.flush(); err != nil || x.queued != 5 {
+		t.Fatalf("a full link: %v, %d requests left; want 5", err, x.queued)
 	}
 	l.SetRoom(-1)
 	for range 20 {

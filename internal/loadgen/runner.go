@@ -33,6 +33,7 @@ const (
 type slot struct {
 	buf   []byte // the frame, with room for the data of a write
 	size  int    // of the frame as it is now
+	from  int32  // the stream that it belongs to
 	tag   uint32
 	write bool
 	lba   uint64
@@ -41,45 +42,76 @@ type slot struct {
 	tries int
 }
 
-// runner is a run after the target was found.
+// port is one interface with what is to be sent on it next.
+type port struct {
+	l     link.Link
+	msgs  []link.Msg
+	which []int32 // the slots of msgs
+}
+
+// stream is what one initiator asks of one export.
+type stream struct {
+	port *port
+	mac  aoe.MAC // of the initiator
+	peer target
+	done uint64
+}
+
+// runner is a run after the targets were found.
 type runner struct {
-	l      link.Link
-	cfg    Config
-	peer   target
-	rng    *rand.PCG
-	slots  []slot
-	msgs   []link.Msg // to be sent next
-	which  []int32    // the slots of msgs
-	frames [recvBatch]link.Frame
-	blocks uint64 // places on the disk
-	next   uint64 // place of the next sequential request
-	gen    uint32
-	live   int  // requests outstanding
-	stop   bool // issue no more
-	scan   int64
-	empty  int64 // when poll last found nothing; 0 when it found something since
-	idle   int64 // nanoseconds from one empty poll to the next
+	cfg     Config
+	ports   []*port
+	streams []stream
+	fixed   bool // each stream has slots of its own
+	rng     *rand.PCG
+	slots   []slot
+	queued  int // messages of all ports
+	frames  [recvBatch]link.Frame
+	blocks  uint64 // places on a disk
+	next    uint64 // place of the next sequential request
+	gen     uint32
+	live    int  // requests outstanding
+	stop    bool // issue no more
+	scan    int64
+	empty   int64 // when poll last found nothing; 0 when it found something since
+	idle    int64 // nanoseconds from one empty poll to the next
 
 	lat  Histogram
 	done uint64
 	res  Result
 }
 
-func newRunner(l link.Link, c Config, t target) *runner {
-	r := &runner{l: l, cfg: c, peer: t, rng: rand.NewPCG(c.Seed, 0x676f616f65), slots: make([]slot, c.Depth),
-		msgs: make([]link.Msg, 0, c.Depth), which: make([]int32, 0, c.Depth), blocks: c.DiskSectors / uint64(c.Sectors)}
-	h := aoe.Header{Dst: t.mac, Src: l.Info().MAC, Version: aoe.Version, Addr: t.addr, Cmd: aoe.CmdATA}
+// newRunner makes a run of streams, which is not empty; ports are all that they use.
+func newRunner(c Config, ports []*port, streams []stream) *runner {
+	r := &runner{cfg: c, ports: ports, streams: streams, fixed: len(streams) <= c.Depth, rng: rand.NewPCG(c.Seed, 0x676f616f65), slots: make([]slot, c.Depth),
+		blocks: c.DiskSectors / uint64(c.Sectors)}
+	for _, p := range ports {
+		p.msgs, p.which = make([]link.Msg, 0, c.Depth), make([]int32, 0, c.Depth)
+	}
 	for i := range r.slots {
 		r.slots[i].buf = make([]byte, max(aoe.MinFrame, aoe.ATALen+c.Sectors*aoe.SectorSize))
-		_, _ = h.Encode(r.slots[i].buf) // it fits
+		r.address(&r.slots[i], i%len(streams))
 	}
 	return r
+}
+
+// address writes the head of a slot's frames.
+func (r *runner) address(s *slot, from int) {
+	st := &r.streams[from]
+	s.from = int32(from)
+	h := aoe.Header{Dst: st.peer.mac, Src: st.mac, Version: aoe.Version, Addr: st.peer.addr, Cmd: aoe.CmdATA}
+	_, _ = h.Encode(s.buf) // it fits
 }
 
 // issue makes the next request of a slot and puts it into the queue.
 func (r *runner) issue(i int) {
 	s := &r.slots[i]
 	c := &r.cfg
+	if !r.fixed {
+		if n := int(r.rng.Uint64() >> 11 % uint64(len(r.streams))); n != int(s.from) {
+			r.address(s, n)
+		}
+	}
 	r.gen += tagStep // comes around after half a million requests: by then no answer to the old tag is on its way
 	place := r.next
 	if !c.Sequential {
@@ -87,7 +119,7 @@ func (r *runner) issue(i int) {
 	} else if r.next++; r.next == r.blocks {
 		r.next = 0
 	}
-	*s = slot{buf: s.buf, tag: r.gen | tagMark | uint32(i), lba: place * uint64(c.Sectors), size: aoe.MinFrame,
+	*s = slot{buf: s.buf, from: s.from, tag: r.gen | tagMark | uint32(i), lba: place * uint64(c.Sectors), size: aoe.MinFrame,
 		write: c.Writes > 0 && int(r.rng.Uint64()>>32%100) < c.Writes}
 	a := aoe.ATA{Flags: aoe.ATAExtended, Count: uint8(c.Sectors), Command: ata.OpReadExt}
 	if s.write {
@@ -114,63 +146,86 @@ func putTag(b []byte, tag uint32) {
 
 func (r *runner) queue(i int) {
 	s := &r.slots[i]
-	r.msgs = append(r.msgs, link.Msg{Head: s.buf[:s.size]})
-	r.which = append(r.which, int32(i))
+	p := r.streams[s.from].port
+	p.msgs = append(p.msgs, link.Msg{Head: s.buf[:s.size]})
+	p.which = append(p.which, int32(i))
+	r.queued++
 }
 
-// flush sends what is queued. When the link is full what is left stays for the next time.
+// flush sends what is queued. When a link is full what is left stays for the next time.
 func (r *runner) flush() error {
-	if len(r.msgs) == 0 {
+	if r.queued == 0 {
 		return nil
 	}
 	now := sys.Nanotime()
-	for _, i := range r.which {
-		s := &r.slots[i]
-		if s.last = now; s.first == 0 {
-			s.first = now
+	for _, p := range r.ports {
+		if len(p.msgs) == 0 {
+			continue
 		}
-	}
-	k, err := r.l.Send(r.msgs)
-	for i := range r.msgs[:k] {
-		if r.msgs[i].Err != nil {
-			return r.msgs[i].Err
+		k, err := p.flush(r.slots, now)
+		r.queued -= k
+		if err != nil {
+			return fmt.Errorf("loadgen: sending on %s: %w", p.l.Info().Name, err)
 		}
-	}
-	n := copy(r.msgs, r.msgs[k:])
-	copy(r.which, r.which[k:])
-	r.msgs, r.which = r.msgs[:n], r.which[:n]
-	if err != nil && !errors.Is(err, link.ErrFull) {
-		return err
 	}
 	return nil
 }
 
-// poll takes the answers that are there, replaces each by a new request (not sent yet), and returns the time it saw them.
-func (r *runner) poll() int64 {
-	k := r.l.Recv(r.frames[:])
-	now := sys.Nanotime()
-	if k == 0 {
-		if r.empty != 0 && len(r.msgs) == 0 {
-			r.idle += now - r.empty
+// flush sends what is queued for one interface and returns how much that was.
+func (p *port) flush(slots []slot, now int64) (int, error) {
+	for _, i := range p.which {
+		s := &slots[i]
+		if s.last = now; s.first == 0 {
+			s.first = now
 		}
-		r.empty = now
+	}
+	k, err := p.l.Send(p.msgs)
+	for i := range p.msgs[:k] {
+		if p.msgs[i].Err != nil {
+			return k, p.msgs[i].Err
+		}
+	}
+	n := copy(p.msgs, p.msgs[k:])
+	copy(p.which, p.which[k:])
+	p.msgs, p.which = p.msgs[:n], p.which[:n]
+	if err != nil && !errors.Is(err, link.ErrFull) {
+		return k, err
+	}
+	return k, nil
+}
+
+// poll takes the answers that are there, replaces each by a new request (not sent yet), and returns the time it saw them.
+func (r *runner) poll() (now int64) {
+	got := 0
+	for _, p := range r.ports {
+		k := p.l.Recv(r.frames[:])
+		now = sys.Nanotime()
+		if k == 0 {
+			continue
+		}
+		got += k
+		for i := range r.frames[:k] {
+			if n := r.answer(r.frames[i].Data, now); n >= 0 && !r.stop {
+				r.issue(n)
+			}
+		}
+		p.l.Release()
+	}
+	if got > 0 {
+		r.empty = 0
 		return now
 	}
-	r.empty = 0
-	for i := range r.frames[:k] {
-		if n := r.answer(r.frames[i].Data, now); n >= 0 && !r.stop {
-			r.issue(n)
-		}
+	if r.empty != 0 && r.queued == 0 {
+		r.idle += now - r.empty
 	}
-	r.l.Release()
+	r.empty = now
 	return now
 }
 
 // answer takes one frame and returns the slot that is free now, or -1 when the frame was not for us or came too late.
 func (r *runner) answer(b []byte, now int64) int {
 	h, err := aoe.DecodeHeader(b)
-	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Tag&tagMark == 0 || !aoe.IsAoE(b) || h.Src != r.peer.mac || h.Addr != r.peer.addr ||
-		h.Cmd != aoe.CmdATA {
+	if err != nil || h.Flags&aoe.FlagResponse == 0 || h.Tag&tagMark == 0 || !aoe.IsAoE(b) || h.Cmd != aoe.CmdATA {
 		return -1
 	}
 	i := int(h.Tag & tagSlot)
@@ -178,9 +233,14 @@ func (r *runner) answer(b []byte, now int64) int {
 		return -1
 	}
 	s := &r.slots[i]
+	st := &r.streams[s.from]
+	if h.Src != st.peer.mac || h.Addr != st.peer.addr || h.Dst != st.mac {
+		return -1
+	}
 	r.judge(s, h, b)
 	r.lat.Add(now - s.first)
 	r.done++
+	st.done++
 	r.live--
 	s.tag, s.first = 0, 0
 	return i
@@ -227,7 +287,7 @@ func (r *runner) fault(count *uint64, s *slot, code aoe.Code, status byte) {
 
 // resend queues again what got no answer in time.
 func (r *runner) resend(now int64) error {
-	if now-r.scan < scanEvery || len(r.msgs) > 0 {
+	if now-r.scan < scanEvery || r.queued > 0 {
 		return nil
 	}
 	r.scan = now
@@ -250,7 +310,7 @@ func (r *runner) resend(now int64) error {
 func (r *runner) until(ctx context.Context, end int64, count uint64) error {
 	for n := 0; ; n++ {
 		if err := r.flush(); err != nil {
-			return fmt.Errorf("loadgen: sending on %s: %w", r.l.Info().Name, err)
+			return err
 		}
 		now := r.poll()
 		if now >= end || r.stop && r.live == 0 || count > 0 && r.done >= count {
@@ -275,6 +335,9 @@ func (r *runner) run(ctx context.Context) (Result, error) {
 		}
 	}
 	r.lat, r.done, r.idle = Histogram{}, 0, 0
+	for i := range r.streams {
+		r.streams[i].done = 0
+	}
 	own, theirs := ownCPU(), processCPU(r.cfg.TargetPID)
 	start := sys.Nanotime()
 	end := int64(math.MaxInt64)
@@ -293,6 +356,7 @@ func (r *runner) run(ctx context.Context) (Result, error) {
 	res.PerSecond = float64(r.done) / res.Seconds
 	res.Bytes = r.done * uint64(r.cfg.Sectors) * aoe.SectorSize
 	res.P50, res.P90, res.P99, res.P999, res.Max = r.lat.Quantile(.5), r.lat.Quantile(.9), r.lat.Quantile(.99), r.lat.Quantile(.999), r.lat.Max()
+	res.Fair = r.fair()
 	if r.done > 0 && r.cfg.TargetPID > 0 {
 		res.TargetCPU = time.Duration(theirs * 1e9 / float64(r.done))
 	}
@@ -301,6 +365,18 @@ func (r *runner) run(ctx context.Context) (Result, error) {
 		return Result{}, err
 	}
 	return *res, nil
+}
+
+// fair compares the streams: the answers that the one with the fewest got by those of the one with the most.
+func (r *runner) fair() float64 {
+	if !r.fixed || len(r.streams) < 2 {
+		return 0
+	}
+	least, most := uint64(math.MaxUint64), uint64(0)
+	for i := range r.streams {
+		least, most = min(least, r.streams[i].done), max(most, r.streams[i].done)
+	}
+	return float64(least) / float64(max(most, 1))
 }
 
 // ownCPU returns the CPU seconds of this process.
