@@ -3,7 +3,7 @@
 # make test    installs what the tests need and runs them all (test/run says which, and takes arguments)
 # make soak    looks for rare mistakes for a long time (SOAK=8h; test/soak says what); not part of make test
 # make evidence runs what shows that goaoe keeps its promises, and writes docs/evidence.md (an hour, as root)
-# make bench   side by side with vblade and fio; prints a table and writes it to out/bench (root; BENCHFLAGS=-h tells the flags)
+# make bench   side by side with vblade, nbdkit and fio: goals and verdicts, in out/bench (root; on a quiet machine; BENCHFLAGS=-h tells the flags)
 # make man     the manual pages, in man/
 # make deb     a Debian package for this kind of machine in out/packages; make rpm: an RPM; make container: an OCI image
 #              (ARCH=arm64 or ARCH=armv7 for another processor)

@@ -2,12 +2,15 @@ package main
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"goaoe/internal/loadgen"
 )
 
 func TestMedian(t *testing.T) {
@@ -29,38 +32,75 @@ func rates(name string, v ...float64) entry {
 	return e
 }
 
-// measured is a row with two contestants and a goal of 2.
-func measured(latency bool, ours, peer entry) outcome {
-	o := outcome{ID: "x", Title: "work", MTU: 1500, Entries: []entry{ours, peer}, row: row{latency: latency,
-		contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}}, goals: []goal{{"vblade", 2}}}}
+// measured is a row with two contestants and a goal.
+func measured(g goal, ours, peer entry) outcome {
+	o := outcome{ID: "x", Title: "work", MTU: 1500, Entries: []entry{ours, peer}, Latency: g.what == p50, row: row{goals: []goal{g},
+		contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}}}}
 	o.sum()
 	return o
 }
 
+// change returns the entry with its samples changed.
+func (e entry) change(f func(i int, s *sample)) entry {
+	for i := range e.Samples {
+		f(i, &e.Samples[i])
+	}
+	return e
+}
+
+func noisyAt(which ...int) func(int, *sample) {
+	return func(i int, s *sample) {
+		if slices.Contains(which, i) {
+			s.Noise = "other processes used 0.80 CPUs (compile 0.80)"
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
-	void := rates("vblade", 10, 10, 10)
-	void.Samples[1].Void = "2 reads returned wrong data"
-	limited := rates("goaoe", 25)
-	limited.Samples[0].ClientIdle = .01
+	twice := goal{what: rate, peer: "vblade", want: 2}
 	for _, c := range []struct {
 		name       string
-		latency    bool
+		goal       goal
 		ours, peer entry
 		says       string
 		warns      bool
 	}{
-		{"met", false, rates("goaoe", 20, 25, 30), rates("vblade", 10, 10, 10.5), "goaoe / vblade = 2.50, goal 2.00: met", false},
-		{"missed", false, rates("goaoe", 19), rates("vblade", 10), "goaoe / vblade = 1.90, goal 2.00: MISSED", false},
-		{"noisy", false, rates("goaoe", 20), rates("vblade", 10, 10, 12), "= 2.00, goal 2.00: met", true},
-		{"the client limits", false, limited, rates("vblade", 10), "= 2.50, goal 2.00: met", true},
-		{"latency", true, rates("goaoe", 30), rates("vblade", 10), "median latency vblade / goaoe = 3.00, goal 2.00: met", false},
-		{"latency missed", true, rates("goaoe", 15), rates("vblade", 10), "= 1.50, goal 2.00: MISSED", false},
-		{"one void repetition", false, rates("goaoe", 30), void, "goaoe / vblade: void", false},
-		{"nothing", false, rates("goaoe"), rates("vblade", 10), "goaoe / vblade: void", false},
+		{"met", twice, rates("goaoe", 20, 25, 30), rates("vblade", 10, 10, 10.5), "requests/s, goaoe / vblade = 2.50 (2.00 to 2.86), goal ≥ 2.00: met", false},
+		{"missed", twice, rates("goaoe", 19), rates("vblade", 10), "goaoe / vblade = 1.90, goal ≥ 2.00: MISSED", false},
+		{"exactly", twice, rates("goaoe", 20), rates("vblade", 10), "= 2.00, goal ≥ 2.00: met", false},
+		{"between", twice, rates("goaoe", 18, 21, 25), rates("vblade", 10, 10, 10), "= 2.10 (1.80 to 2.50), goal ≥ 2.00: no verdict: the repetitions say 1.80 to 2.50", false},
+		{"between, but close", twice, rates("goaoe", 19.9, 20.1, 20.2), rates("vblade", 10, 10, 10), "goal ≥ 2.00: met", false},
+		{"one of five astray", twice, rates("goaoe", 30, 31, 32, 30, 5), rates("vblade", 10, 10, 10, 10, 10), "= 3.00 (3.00 to 3.10), goal ≥ 2.00: met", false},
+		{"drift that meets both", twice, rates("goaoe", 25, 50, 100), rates("vblade", 10, 20, 40), "= 2.50, goal ≥ 2.00: met", false},
+		{"all disturbed", twice, rates("goaoe", 30, 30, 30).change(noisyAt(0, 1, 2)), rates("vblade", 10, 10, 10),
+			"= 3.00, goal ≥ 2.00: no verdict: noise: 3 of 3 repetitions of goaoe were disturbed, e.g. other processes used 0.80 CPUs (compile 0.80)", false},
+		{"the peer disturbed", twice, rates("goaoe", 30, 30, 30), rates("vblade", 10, 10, 10).change(noisyAt(1)), "no verdict: noise: 1 of 3 repetitions of vblade", false},
+		{"two of five disturbed", twice, rates("goaoe", 1, 30, 30, 2, 30).change(noisyAt(0, 3)), rates("vblade", 10, 10, 10, 10, 10), "= 3.00, goal ≥ 2.00: met", false},
+		{"latency", goal{what: p50, peer: "vblade", want: .5}, rates("goaoe", 30), rates("vblade", 10), "median latency, goaoe / vblade = 0.33, goal ≤ 0.50: met", false},
+		{"latency missed", goal{what: p50, peer: "vblade", want: .5}, rates("goaoe", 15), rates("vblade", 10), "= 0.67, goal ≤ 0.50: MISSED", false},
+		{"CPU time", goal{what: cpu, peer: "vblade", want: .65}, rates("goaoe", 15), rates("vblade", 10), "target CPU per request, goaoe / vblade = 1.00, goal ≤ 0.65: MISSED", false},
+		{"only told", goal{what: cpu, peer: "vblade"}, rates("goaoe", 15), rates("vblade", 10), "target CPU per request, goaoe / vblade = 1.00", false},
+		{"of the peer's own", goal{what: fair, ours: "vblade", want: .9}, rates("goaoe", 15), rates("vblade", 10).change(func(_ int, s *sample) { s.Fair = .8 }),
+			"vblade, fewest / most requests = 0.80, goal ≥ 0.90: MISSED", false},
+		{"idle", goal{what: idleCPU, want: .1}, rates("goaoe", 15).change(func(_ int, s *sample) { s.IdleCPU = .02 }), rates("vblade", 10), "goaoe, % CPU while idle = 0.02, goal ≤ 0.10: met", false},
+		{"wholly idle", goal{what: idleCPU, want: .1}, rates("goaoe", 15), rates("vblade", 10), "goaoe, % CPU while idle = 0, goal ≤ 0.10: met", false},
+		{"memory", goal{what: memMiB, want: 64}, rates("goaoe", 15).change(func(_ int, s *sample) { s.RSS = 70 }), rates("vblade", 10), "MiB resident while idle = 70.0, goal ≤ 64.0: MISSED", false},
+		{"not known", goal{what: fair, want: .9}, rates("goaoe", 15), rates("vblade", 10), "= -, goal ≥ 0.90: no verdict: goaoe: the figure is not known", false},
+		{"the lower of two: this", goal{what: rate, peer: "vblade", want: .95, or: &goal{what: rate, peer: "goaoe", want: 2}}, rates("goaoe", 10), rates("vblade", 10),
+			"goaoe / vblade = 1.00, goal ≥ 0.95: met", false},
+		{"the lower of two: the other", goal{what: rate, peer: "vblade", want: .95, or: &goal{what: rate, peer: "goaoe", want: .97}}, rates("goaoe", 10), rates("vblade", 20),
+			"goaoe / goaoe = 1.00, goal ≥ 0.97: met", false},
+		{"the client limits", twice, rates("goaoe", 25).change(func(_ int, s *sample) { s.ClientIdle = .01 }), rates("vblade", 10), "= 2.50, goal ≥ 2.00: met", true},
+		{"one void repetition", twice, rates("goaoe", 30), rates("vblade", 10, 10, 10).change(func(i int, s *sample) {
+			if i == 1 {
+				s.Void = "2 reads returned wrong data"
+			}
+		}), "goaoe / vblade = -, goal ≥ 2.00: no verdict: void: vblade: repetition 2: 2 reads returned wrong data", false},
+		{"nothing", twice, rates("goaoe"), rates("vblade", 10), "no verdict: void: goaoe: no repetition", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := measured(c.latency, c.ours, c.peer)
-			if got := o.Goals[0].line("goaoe", c.latency); !strings.Contains(got, c.says) {
+			o := measured(c.goal, c.ours, c.peer)
+			if got := o.Goals[0].line(); !strings.Contains(got+"\n", c.says) {
 				t.Errorf("verdict %q, want %q", got, c.says)
 			}
 			if (len(o.Warnings) > 0) != c.warns {
@@ -68,40 +108,90 @@ func TestVerdicts(t *testing.T) {
 			}
 		})
 	}
+	o := outcome{ID: "x", Void: "a write is not there", Entries: []entry{rates("goaoe", 3), rates("vblade", 1)}, row: row{goals: []goal{twice}, contestants: make([]contestant, 2)}}
+	if o.sum(); o.Goals[0].Result != unclear || !strings.Contains(o.Goals[0].Why, "a write is not there") {
+		t.Errorf("a row whose writes are gone: %+v", o.Goals)
+	}
+}
+
+// TestLimit: who had no more to give.
+func TestLimit(t *testing.T) {
+	for _, c := range []struct {
+		cpu, idle float64
+		want      string
+	}{{9.5, .5, "target"}, {9.5, .01, "both"}, {5, .01, "client"}, {5, .5, "neither"}} {
+		e := rates("goaoe", 1e5).change(func(_ int, s *sample) { s.TargetCPU, s.ClientIdle = c.cpu, c.idle })
+		if e.sum(false); e.limit() != c.want || math.Abs(e.Busy-c.cpu/10) > 1e-9 {
+			t.Errorf("%v us at 100000/s, idle %v: %s, busy %v", c.cpu, c.idle, e.limit(), e.Busy)
+		}
+	}
 }
 
 func TestReport(t *testing.T) {
+	twice := goal{what: rate, peer: "vblade", want: 2}
 	void := rates("vblade", 10)
 	void.Samples[0].Void = "7 requests had to be sent again"
-	busy := measured(false, rates("goaoe", 2000, 2100, 2200), void)
-	r := report{Machine: []string{"a machine"}, Warnings: []string{"loud"}, Rows: []outcome{busy}}
+	busy := measured(twice, rates("goaoe", 2000, 2100, 2200), void)
+	fine := measured(goal{what: p50, peer: "vblade", want: .9}, rates("goaoe", 2000), rates("vblade", 1000))
+	fine.ID = "y"
+	r := report{Machine: []string{"a machine"}, Warnings: []string{"loud"}, Rows: []outcome{busy, fine}}
 	dir := t.TempDir()
-	more := filepath.Join(dir, "more.json")
-	if err := r.save(dir, more); err != nil {
+	more, picture := filepath.Join(dir, "more.json"), filepath.Join(dir, "more.svg")
+	if err := r.save(dir, more, picture); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := os.ReadFile(more); err != nil || !json.Valid(b) {
-		t.Errorf("-json wrote %q, %v", b, err)
+	read := func(name string) string {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "bench.txt"))
-	if err != nil {
-		t.Fatal(err)
+	if !json.Valid([]byte(read(more))) {
+		t.Errorf("-json wrote %q", read(more))
 	}
-	for _, want := range []string{"a machine", "WARNING: loud", "x) work, MTU 1500", "2100", "2000..2200", "10 %", "VOID, vblade: repetition 1: 7 requests"} {
-		if !strings.Contains(string(b), want) {
-			t.Errorf("no %q in the table:\n%s", want, b)
+	for name, wanted := range map[string][]string{
+		filepath.Join(dir, "bench.txt"): {"a machine", "WARNING: loud", "x) work, MTU 1500", "2100", "2000..2200", "10 %", "VOID, vblade: repetition 1: 7 requests", "2 goals: 1 met, 0 missed, 1 without a verdict"},
+		filepath.Join(dir, "bench.md"): {"2 goals: 1 met", "| x | work, MTU 1500 | requests/s, goaoe / vblade | ≥ 2.00 | - | - | no verdict: void: vblade: repetition 1: 7 requests had to be sent again |",
+			"| y | work, MTU 1500 | median latency, goaoe / vblade | ≤ 0.90 | 0.50 | - | met | neither |", "| x | goaoe | 2100 | 476.2 |", "a machine"},
+		picture: {"<svg", "y  work", "0.50 (goal ≤ 0.90) met", "no verdict", "a machine"},
+	} {
+		for _, want := range wanted {
+			if !strings.Contains(read(name), want) {
+				t.Errorf("no %q in %s:\n%s", want, name, read(name))
+			}
 		}
 	}
-	b, err = os.ReadFile(filepath.Join(dir, "bench.json"))
+	columns := 0
+	for line := range strings.Lines(read(filepath.Join(dir, "bench.md"))) {
+		n := strings.Count(line, "|")
+		if strings.HasPrefix(line, "|") && columns > 0 && n != columns {
+			t.Errorf("%d columns, want %d: %s", n, columns, line)
+		}
+		columns = n
+	}
+	// What was saved can be read again, put together, and gives the same.
+	other := measured(twice, rates("goaoe", 90), rates("vblade", 30))
+	if err := (&report{Machine: []string{"a machine", "another"}, Rows: []outcome{other}}).save(dir, filepath.Join(dir, "other.json"), ""); err != nil {
+		t.Fatal(err)
+	}
+	back, err := load([]string{more})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back report
-	if err := json.Unmarshal(b, &back); err != nil {
-		t.Fatal(err)
+	var was, is strings.Builder
+	r.text(&was)
+	back.text(&is)
+	if was.String() != is.String() {
+		t.Errorf("read again:\n%s\nwas\n%s", is.String(), was.String())
 	}
-	if len(back.Rows) != 1 || back.Rows[0].Entries[0].Median.PerSecond != 2100 || back.Rows[0].Entries[1].Samples[0].Void == "" {
-		t.Errorf("the JSON came back as %+v", back)
+	if back, err = load([]string{more, filepath.Join(dir, "other.json")}); err != nil || len(back.Rows) != 2 || back.Rows[0].Goals[0].Value != 3 || len(back.Machine) != 2 {
+		t.Errorf("%+v, %v", back, err)
+	}
+	for _, bad := range [][]string{{}, {filepath.Join(dir, "none.json")}, {filepath.Join(dir, "bench.txt")}} {
+		if _, err := load(bad); err == nil {
+			t.Errorf("%v was taken for reports", bad)
+		}
 	}
 }
 
@@ -137,11 +227,11 @@ func TestClients(t *testing.T) {
 			t.Errorf("%q was taken for a result", bad)
 		}
 	}
-	for cpu, met := range map[float64]bool{4: true, 6: false} {
+	for cpu, want := range map[float64]string{4: met, 6: missed} {
 		o := outcome{Entries: []entry{{Name: "ours", Samples: []sample{{PerSecond: 1, TargetCPU: 5, ClientCPU: cpu}}}},
-			row: row{frugal: true, contestants: []contestant{{name: "ours", client: []string{"bench"}}}}}
+			row: row{goals: []goal{{what: share, want: 1}}, contestants: []contestant{{name: "ours", client: []string{"bench"}}}}}
 		o.sum()
-		if len(o.Goals) != 1 || o.Goals[0].Met != met || len(o.Warnings) != 0 || !strings.Contains(o.Goals[0].line("ours", false), "ours / its target = ") {
+		if len(o.Goals) != 1 || o.Goals[0].Result != want || len(o.Warnings) != 0 || !strings.Contains(o.Goals[0].line(), "ours, client CPU / target CPU = ") {
 			t.Errorf("%v us: %+v %v", cpu, o.Goals, o.Warnings)
 		}
 	}
@@ -151,32 +241,83 @@ func TestClients(t *testing.T) {
 func TestRows(t *testing.T) {
 	seen := map[string]bool{}
 	for _, r := range rows() {
-		if seen[r.id] || r.title == "" || len(r.contestants) == 0 || r.contestants[0].kind != goaoe && !r.isNBD() && r.contestants[0].client == nil {
+		if seen[r.id] || r.title == "" || len(r.contestants) == 0 || r.contestants[0].kind != goaoe && r.contestants[0].kind != attachKind && r.contestants[0].client == nil {
 			t.Errorf("row %+v", r)
 		}
 		seen[r.id] = true
-		names := map[string]bool{}
+		names := map[string]bool{"": true}
 		for _, c := range r.contestants {
 			names[c.name] = true
-			if d := describe(c); !strings.HasPrefix(d, c.kind+" ") && c.kind != attachKind || strings.Contains(d, "%") {
+			if d := describe(c); !strings.HasPrefix(d, c.kind+" ") && c.kind != attachKind || strings.Contains(d, "%image") || len(d) > 1000 {
 				t.Errorf("row %s: command %q", r.id, d)
+			}
+			if c.kind == nbdkit && !r.far {
+				t.Errorf("row %s: TCP would not use the link", r.id)
 			}
 		}
 		for _, g := range r.goals {
-			if !names[g.peer] || g.peer == r.contestants[0].name || g.factor <= 0 {
-				t.Errorf("row %s: goal %+v", r.id, g)
+			for h := &g; h != nil; h = h.or {
+				if !names[h.peer] || !names[h.ours] || h.peer == r.contestants[0].name && h.ours == "" || h.want < 0 {
+					t.Errorf("row %s: goal %+v", r.id, *h)
+				}
 			}
 		}
-		if len(names) != len(r.contestants) || 36+512*r.work.Sectors > 14+r.mtu {
+		if len(names) != len(r.contestants)+1 || 36+512*r.work.Sectors > 14+r.mtu {
 			t.Errorf("row %s: names or size", r.id)
 		}
+		for _, c := range r.contestants {
+			w := r.work
+			if c.load != nil {
+				c.load(&w)
+			}
+			if w.Depth > loadgen.MaxDepth || w.Initiators > loadgen.MaxInitiators || len(r.work.More) > 1 {
+				t.Errorf("row %s: %+v", r.id, w)
+			}
+		}
+	}
+	for i, r := range rows() { // a row finds its place again when reports are read
+		if rows()[i].id != r.id {
+			t.Errorf("row %d changes", i)
+		}
+	}
+	var list1 strings.Builder
+	if err := list(&list1, rows()); err != nil || !strings.Contains(list1.String(), "goal: or, when that is less, requests/s, goaoe -d / goaoe, no storage ≥ 0.97") {
+		t.Errorf("%v\n%s", err, list1.String())
+	}
+}
+
+// TestBefore: another goaoe takes its place behind the first, where that is goaoe.
+func TestBefore(t *testing.T) {
+	all := rows()
+	addBefore(all)
+	for i, r := range rows() {
+		got := all[i]
+		if r.contestants[0].kind != goaoe {
+			if len(got.contestants) != len(r.contestants) {
+				t.Errorf("row %s: %d contestants", r.id, len(got.contestants))
+			}
+			continue
+		}
+		if len(got.contestants) != len(r.contestants)+1 || !got.contestants[1].old || got.contestants[0].old || got.contestants[1].name != r.contestants[0].name+" (before)" {
+			t.Errorf("row %s: %+v", r.id, got.contestants)
+		}
+	}
+	b := &bench{before: "/old", programs: map[string]string{goaoe: "/new"}}
+	if b.program(all[0].contestants[1]) != "/old" || b.program(all[0].contestants[0]) != "/new" {
+		t.Error("the wrong program")
 	}
 }
 
 func TestChooseAndFind(t *testing.T) {
-	got, err := choose("^[af]|durable")
-	if err != nil || len(got) != 3 || got[0].id != "a" || got[1].id != "d" || got[2].id != "f" {
-		t.Errorf("%v, %v", got, err)
+	for pattern, want := range map[string]string{"^a ": "a", "^e|durable|^f": "e d d2 d3 d4 i f", "^[cd]4? ": "c c4 d d4", "idle": "s"} {
+		got, err := choose(pattern)
+		var ids []string
+		for _, r := range got {
+			ids = append(ids, r.id)
+		}
+		if err != nil || strings.Join(ids, " ") != want {
+			t.Errorf("%q: %v, %v", pattern, ids, err)
+		}
 	}
 	for _, bad := range []string{"(", "nonesuch"} {
 		if _, err := choose(bad); err == nil || !strings.Contains(err.Error(), bad) {
@@ -194,7 +335,11 @@ func TestChooseAndFind(t *testing.T) {
 	if _, err := find(own+"-none", rows()); err == nil || !strings.Contains(err.Error(), "make build") {
 		t.Errorf("without goaoe: %v", err)
 	}
-	if m, err := find(own, []row{rows()[5]}); err != nil || m[goaoe] != own {
+	memory, err := choose("^f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m, err := find(own, memory); err != nil || m[goaoe] != own {
 		t.Errorf("%v, %v", m, err)
 	}
 }
@@ -222,11 +367,5 @@ func TestProcess(t *testing.T) {
 	}
 	if _, err := start(-1, log, []string{"/nonesuch"}); err == nil {
 		t.Error("a program that is not there was started")
-	}
-}
-
-func TestBusy(t *testing.T) {
-	if n := busy(20 * time.Millisecond); n < 0 || n > float64(onlineCPUs()) {
-		t.Errorf("%v of %d CPUs are in use", n, onlineCPUs())
 	}
 }

@@ -31,9 +31,6 @@ const (
 
 func isNBD(kind string) bool { return kind == attachKind || kind == nbdkit }
 
-// isNBD tells whether fio's nbd engine does the work of a row.
-func (r row) isNBD() bool { return isNBD(r.contestants[0].kind) }
-
 // far is the namespace of the target's end.
 type far struct{ ns netns.NsHandle }
 
@@ -76,8 +73,11 @@ func (f *far) close() {
 	_ = f.ns.Close()
 }
 
-// do calls f in the namespace.
+// do calls do in the namespace, or where it is called when there is none.
 func (f *far) do(do func() error) error {
+	if f == nil {
+		return do()
+	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	here, err := netns.Get()
@@ -101,7 +101,8 @@ func address(name, ip string) error {
 	return errors.Join(netlink.AddrAdd(l, a), netlink.LinkSetUp(l))
 }
 
-// nbd runs one contestant of such a row once. Nothing is bound to a CPU: there are three programs at work with goaoe and two with nbdkit.
+// nbd runs a contestant once that fio asks over NBD. In rows about goaoe attach nothing is bound to a CPU: there are three programs at work with
+// goaoe and two with nbdkit.
 func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string) sample {
 	state := filepath.Join(b.state, id)
 	program, args := b.programs[goaoe], goaoeExport("--write-cache")
@@ -110,7 +111,7 @@ func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string)
 	}
 	var target *process
 	err := f.do(func() (err error) {
-		target, err = start(-1, filepath.Join(b.logs, id+"-target.log"), argv(program, args, b.image, state))
+		target, err = start(place(r, c, b.targetOn), filepath.Join(b.logs, id+"-target.log"), argv(program, args, b.image, state))
 		return err
 	})
 	if err != nil {
@@ -133,7 +134,11 @@ func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string)
 	} else if err := listens(target, "tcp", net.JoinHostPort(nbdkitAddr, nbdkitPort)); err != nil {
 		return sample{Void: err.Error()}
 	}
-	s, err := b.fioNBD(ctx, r, uri)
+	used := cpuSeconds(target.cmd.Process.Pid)
+	s, err := b.fioNBD(ctx, r, place(r, c, b.clientOn), uri)
+	if c.kind == nbdkit && s.PerSecond > 0 { // of its warm-up, too
+		s.TargetCPU = (cpuSeconds(target.cmd.Process.Pid) - used) * 1e6 / (s.PerSecond * (b.warmup + b.duration).Seconds())
+	}
 	if err = errors.Join(err, target.gone()); err != nil {
 		return sample{Void: err.Error()}
 	}
@@ -158,17 +163,25 @@ func listens(p *process, network, addr string) error {
 
 // fioNBDArgs is fio's command line.
 func fioNBDArgs(r row, uri string, size int64, t timing) []string {
-	return []string{"fio", "--name=bench", "--ioengine=nbd", "--uri=" + uri, "--rw=randread", fmt.Sprintf("--bs=%d", r.work.Sectors*512), fmt.Sprintf("--iodepth=%d", r.work.Depth),
+	how := "randread"
+	if r.work.Sequential {
+		how = "read"
+	}
+	return []string{"fio", "--name=bench", "--ioengine=nbd", "--uri=" + uri, "--rw=" + how, fmt.Sprintf("--bs=%d", r.work.Sectors*512), fmt.Sprintf("--iodepth=%d", r.work.Depth),
 		fmt.Sprintf("--size=%d", size), "--norandommap", "--randrepeat=0", "--time_based", "--runtime=" + ms(t.duration), "--ramp_time=" + ms(t.warmup), "--output-format=json"}
 }
 
-func (b *bench) fioNBD(ctx context.Context, r row, uri string) (sample, error) {
+func (b *bench) fioNBD(ctx context.Context, r row, cpu int, uri string) (sample, error) {
 	args := fioNBDArgs(r, uri, b.size, b.timing)
 	cmd := exec.CommandContext(ctx, b.programs[fio], args[1:]...)
 	cmd.Dir = b.state
 	var out, bad bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &bad
-	if err := cmd.Run(); err != nil {
+	err := onCPU(cpu, cmd.Start)
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err != nil {
 		return sample{}, fmt.Errorf("fio: %w: %s", err, tail(append(bad.Bytes(), out.Bytes()...)))
 	}
 	return parseFio(out.String())
@@ -182,15 +195,21 @@ func describeNBD(c contestant) string {
 	return strings.Join(argv(goaoe, goaoeExport("--write-cache"), "IMAGE", "DIR"), " ") + "; " + strings.Join(append([]string{"goaoe", "attach", "--socket", "DIR/s"}, c.args...), " ")
 }
 
+// nbdkitFile is nbdkit with the image, over TCP.
+func nbdkitFile() contestant {
+	return contestant{name: "nbdkit file, TCP", kind: nbdkit, args: []string{"--foreground", "--ipaddr", nbdkitAddr, "--port", nbdkitPort, "--readonly", "file", "%image"}}
+}
+
 // nbdRows are the rows about goaoe attach.
 func nbdRows(reads row) []row {
-	kit := contestant{name: "nbdkit file, TCP", kind: nbdkit, args: []string{"--foreground", "--ipaddr", nbdkitAddr, "--port", nbdkitPort, "--readonly", "file", "%image"}}
+	kit := nbdkitFile()
 	own := contestant{name: "goaoe attach", kind: attachKind, args: []string{"-i", clientIf, "e0.1"}}
 	polls := contestant{name: "goaoe attach --busy-poll 100us", kind: attachKind, args: []string{"-i", clientIf, "--busy-poll", "100us", "e0.1"}}
+	reads.far, reads.free, reads.run = true, true, (*bench).nbd
 	deep, one := reads, reads
 	deep.id, deep.title, deep.work.Depth = "n", "NBD, fio: 4 KiB random reads, depth 32, page cache", 32
-	deep.contestants, deep.goals = []contestant{own, kit}, []goal{{kit.name, 0.8}}
+	deep.contestants, deep.goals = []contestant{own, kit}, []goal{{what: rate, peer: kit.name, want: .8}}
 	one.id, one.title, one.work.Depth, one.latency = "o", "NBD, fio: 4 KiB random reads, one at a time, page cache", 1, true
-	one.contestants, one.goals = []contestant{own, polls, kit}, []goal{{kit.name, 1}}
+	one.contestants, one.goals = []contestant{own, polls, kit}, []goal{{what: p50, peer: kit.name, want: 1}}
 	return []row{deep, one}
 }

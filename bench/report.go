@@ -2,54 +2,49 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 )
 
 const (
-	noisySpread = 0.15 // of a peer's repetitions: (max - min) / median
-	noisyBusy   = 0.5  // CPUs in use by others before a row
-	littleIdle  = 0.05 // of the load generator: less, and it may be what limits
+	fullyBusy  = 0.9  // of a CPU: the target has no more to give
+	littleIdle = 0.05 // of the load generator: less, and it has no more to give
 )
 
-// entry is one contestant's part of a row. The medians leave out repetitions that are void.
+// entry is one contestant's part of a row. The medians are of the repetitions that nothing disturbed, when there are enough of them; else of all.
 type entry struct {
-	Name     string   `json:"name"`
-	Command  string   `json:"command"`
-	Samples  []sample `json:"samples"`
-	Median   sample   `json:"median"` // each figure's own
-	Min      float64  `json:"min"`    // of the row's figure: requests per second or microseconds
-	Max      float64  `json:"max"`
-	Spread   float64  `json:"spread"` // (max - min) / median
-	Void     string   `json:"void,omitempty"`
-	headline float64
-}
-
-// verdict is how a goal came out.
-type verdict struct {
-	Peer  string  `json:"peer,omitempty"`
-	Own   bool    `json:"own_cpu,omitempty"` // CPU time of the client by that of its target: less is better
-	Want  float64 `json:"want"`
-	Ratio float64 `json:"ratio"` // 0 when void
-	Met   bool    `json:"met"`
-	Void  string  `json:"void,omitempty"`
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"`
+	Command string   `json:"command"`
+	Samples []sample `json:"samples"`
+	Quiet   int      `json:"undisturbed"` // repetitions
+	Median  sample   `json:"median"`      // each figure's own
+	Min     float64  `json:"min"`         // of the row's figure: requests per second or microseconds
+	Max     float64  `json:"max"`
+	Spread  float64  `json:"spread"`                // (max - min) / median
+	Busy    float64  `json:"target_busy,omitempty"` // CPUs that the target used
+	Limit   string   `json:"limit,omitempty"`       // what had no more to give: target, client, both; "neither": they waited for something
+	Void    string   `json:"void,omitempty"`
 }
 
 // outcome is one row of the table.
 type outcome struct {
-	ID         string    `json:"id"`
-	Title      string    `json:"title"`
-	MTU        int       `json:"mtu"`
-	Entries    []entry   `json:"contestants"`
-	Goals      []verdict `json:"goals"`
-	Warnings   []string  `json:"warnings,omitempty"`
-	BusyBefore float64   `json:"busy_cpus_before"`
-	Void       string    `json:"void,omitempty"`
-	row        row
+	ID       string    `json:"id"`
+	Title    string    `json:"title"`
+	MTU      int       `json:"mtu"`
+	Latency  bool      `json:"latency,omitempty"` // repetitions are compared by it
+	Entries  []entry   `json:"contestants"`
+	Goals    []verdict `json:"goals"`
+	Warnings []string  `json:"warnings,omitempty"`
+	Repeated int       `json:"disturbed_and_repeated,omitempty"`
+	Void     string    `json:"void,omitempty"`
+	row      row
 }
 
 // report is everything.
@@ -67,85 +62,119 @@ func median(v []float64) float64 {
 	return (v[(len(v)-1)/2] + v[len(v)/2]) / 2
 }
 
+// unused tells whether repetition i does not count because it was disturbed.
+func (e *entry) unused(i int) bool {
+	return e.Samples[i].Noise != "" && e.Quiet >= min(enough, len(e.Samples))
+}
+
 // sum makes the medians. One void repetition makes the entry void, and says why: the others would hide what was wrong.
 func (e *entry) sum(latency bool) {
-	var rate, p50, p999, cpu, own, idle []float64
 	for i, s := range e.Samples {
-		if s.Void != "" {
-			if e.Void == "" {
-				e.Void = fmt.Sprintf("repetition %d: %s", i+1, s.Void)
-			}
+		if s.Void != "" && e.Void == "" {
+			e.Void = fmt.Sprintf("repetition %d: %s", i+1, s.Void)
+		}
+		if s.Void == "" && s.Noise == "" {
+			e.Quiet++
+		}
+	}
+	var of []float64
+	all := map[*float64][]float64{}
+	m := &e.Median
+	for i, s := range e.Samples {
+		if s.Void != "" || e.unused(i) {
 			continue
 		}
-		rate, p50, p999 = append(rate, s.PerSecond), append(p50, s.P50), append(p999, s.P999)
-		cpu, own, idle = append(cpu, s.TargetCPU), append(own, s.ClientCPU), append(idle, s.ClientIdle)
+		for to, v := range map[*float64]float64{&m.PerSecond: s.PerSecond, &m.P50: s.P50, &m.P999: s.P999, &m.TargetCPU: s.TargetCPU, &m.ClientCPU: s.ClientCPU,
+			&m.ClientIdle: s.ClientIdle, &m.Fair: s.Fair, &m.IdleCPU: s.IdleCPU, &m.RSS: s.RSS} {
+			all[to] = append(all[to], v)
+		}
+		if latency {
+			of = append(of, s.P50)
+		} else {
+			of = append(of, s.PerSecond)
+		}
 	}
-	if len(rate) == 0 {
+	if len(of) == 0 {
 		if e.Void == "" {
 			e.Void = "no repetition"
 		}
 		return
 	}
-	e.Median = sample{PerSecond: median(rate), P50: median(p50), P999: median(p999), TargetCPU: median(cpu), ClientCPU: median(own), ClientIdle: median(idle)}
-	of := rate
-	if e.headline = e.Median.PerSecond; latency {
-		of, e.headline = p50, e.Median.P50
+	for to, v := range all {
+		*to = median(v)
 	}
 	e.Min, e.Max = slices.Min(of), slices.Max(of)
-	if e.headline > 0 {
-		e.Spread = (e.Max - e.Min) / e.headline
+	if middle := median(of); middle > 0 {
+		e.Spread = (e.Max - e.Min) / middle
 	}
+	e.Busy = m.TargetCPU * m.PerSecond / 1e6
+}
+
+// limit tells what had no more to give, for a target on one CPU and the load generator on another.
+func (e *entry) limit() string {
+	target, client := e.Busy >= fullyBusy, e.Median.ClientIdle < littleIdle
+	switch {
+	case target && client:
+		return "both"
+	case target:
+		return "target"
+	case client:
+		return "client"
+	}
+	return "neither"
 }
 
 // sum makes medians, verdicts and warnings of a row that was measured.
 func (o *outcome) sum() {
 	for i := range o.Entries {
-		o.Entries[i].Command = describe(o.row.contestants[i])
-		o.Entries[i].sum(o.row.latency)
-	}
-	ours := &o.Entries[0]
-	for _, g := range o.row.goals {
-		v := verdict{Peer: g.peer, Want: g.factor}
-		i := slices.IndexFunc(o.Entries, func(e entry) bool { return e.Name == g.peer })
-		peer := &o.Entries[i]
-		switch {
-		case o.Void != "":
-			v.Void = o.Void
-		case ours.Void != "":
-			v.Void = ours.Name + ": " + ours.Void
-		case peer.Void != "":
-			v.Void = peer.Name + ": " + peer.Void
-		case o.row.latency:
-			v.Ratio = peer.headline / ours.headline
-		default:
-			v.Ratio = ours.headline / peer.headline
+		e := &o.Entries[i]
+		e.sum(o.Latency)
+		if c := o.row.contestants[i]; c.kind != fio && !isNBD(c.kind) && c.client == nil && o.row.run == nil && e.Void == "" {
+			e.Limit = e.limit()
 		}
-		v.Met = v.Void == "" && v.Ratio >= g.factor
-		o.Goals = append(o.Goals, v)
-		if peer.Spread > noisySpread {
-			o.Warnings = append(o.Warnings, fmt.Sprintf("noisy: the repetitions of %s differ by %.0f %%", peer.Name, peer.Spread*100))
-		}
-	}
-	if o.row.frugal {
-		v := verdict{Own: true, Want: 1, Void: o.Void}
-		if v.Void == "" {
-			v.Void = ours.Void
-		}
-		if v.Void == "" {
-			v.Ratio = ours.Median.ClientCPU / ours.Median.TargetCPU
-		}
-		v.Met = v.Void == "" && v.Ratio < v.Want
-		o.Goals = append(o.Goals, v)
-	}
-	for i, e := range o.Entries {
-		if c := o.row.contestants[i]; c.kind != fio && !isNBD(c.kind) && c.client == nil && e.Void == "" && e.Median.ClientIdle < littleIdle {
+		if e.Limit == "client" {
 			o.Warnings = append(o.Warnings, fmt.Sprintf("the load generator waited for %.0f %% of the time only: %s may be faster than it could ask",
 				e.Median.ClientIdle*100, e.Name))
 		}
 	}
-	if o.BusyBefore > noisyBusy {
-		o.Warnings = append(o.Warnings, fmt.Sprintf("noisy: other processes used %.1f CPUs before this row", o.BusyBefore))
+	if o.Repeated > 0 {
+		o.Warnings = append(o.Warnings, fmt.Sprintf("%d repetitions were disturbed and measured again", o.Repeated))
 	}
+	for _, g := range o.row.goals {
+		o.Goals = append(o.Goals, o.judge(g))
+	}
+}
+
+// entry returns the contestant with a name, or nil.
+func (o *outcome) entry(name string) *entry {
+	for i := range o.Entries {
+		if o.Entries[i].Name == name {
+			return &o.Entries[i]
+		}
+	}
+	return nil
+}
+
+// cells are the figures of an entry in words: rate, latencies, CPU time at both ends, CPUs of the target, idle time of the client, limit, extremes, spread.
+func (e *entry) cells() []string {
+	m := &e.Median
+	if m.PerSecond == 0 {
+		if m.RSS > 0 {
+			return []string{"idle", "-", "-", fmt.Sprintf("%.3f %%", m.IdleCPU), fmt.Sprintf("%.0f MiB", m.RSS), "-", "-", "-", "-", "-"}
+		}
+		return slices.Repeat([]string{"-"}, 10)
+	}
+	out := []string{fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.1f", m.P50), fmt.Sprintf("%.1f", m.P999), "-", "-", "-", "-", "-", short(e.Min) + ".." + short(e.Max), fmt.Sprintf("%.0f %%", e.Spread*100)}
+	if m.TargetCPU > 0 { // fio alone has no target
+		out[3], out[5] = fmt.Sprintf("%.2f", m.TargetCPU), fmt.Sprintf("%.0f %%", e.Busy*100)
+	}
+	if m.ClientCPU > 0 {
+		out[4] = fmt.Sprintf("%.2f", m.ClientCPU)
+	}
+	if e.Limit != "" {
+		out[6], out[7] = fmt.Sprintf("%.0f %%", m.ClientIdle*100), e.Limit
+	}
+	return out
 }
 
 // text writes the table for people.
@@ -161,28 +190,16 @@ func (r *report) text(w io.Writer) {
 		fmt.Fprintf(w, "\n%s) %s, MTU %d\n", o.ID, o.Title, o.MTU)
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 		unit := "requests/s"
-		if o.row.latency {
+		if o.Latency {
 			unit = "p50 us"
 		}
-		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\tclient CPU us\tclient idle\t%s min..max\tspread\t\n", unit)
-		for j, e := range o.Entries {
-			if e.Median.PerSecond == 0 {
-				fmt.Fprintf(t, "  %s\t-\t-\t-\t-\t-\t-\t-\t-\t\n", e.Name)
-				continue
-			}
-			cpu, own, idle := "-", "-", "-" // fio has no target
-			if e.Median.TargetCPU > 0 {
-				cpu, own, idle = fmt.Sprintf("%.2f", e.Median.TargetCPU), fmt.Sprintf("%.2f", e.Median.ClientCPU), fmt.Sprintf("%.0f %%", e.Median.ClientIdle*100)
-			}
-			if o.row.contestants[j].client != nil { // it sleeps when there is nothing to do
-				idle = "-"
-			}
-			fmt.Fprintf(t, "  %s\t%.0f\t%.1f\t%.1f\t%s\t%s\t%s\t%s..%s\t%.0f %%\t\n", e.Name, e.Median.PerSecond, e.Median.P50, e.Median.P999, cpu, own, idle,
-				short(e.Min), short(e.Max), e.Spread*100)
+		fmt.Fprintf(t, "  \tmedian/s\tp50 us\tp99.9 us\ttarget CPU us\tclient CPU us\ttarget busy\tclient idle\tlimit\t%s min..max\tspread\t\n", unit)
+		for _, e := range o.Entries {
+			fmt.Fprintf(t, "  %s\t%s\t\n", e.Name, strings.Join(e.cells(), "\t"))
 		}
 		t.Flush()
 		for _, v := range o.Goals {
-			fmt.Fprintln(w, "  "+v.line(o.Entries[0].Name, o.row.latency))
+			fmt.Fprintln(w, "  "+v.line())
 		}
 		for _, e := range o.Entries {
 			if e.Void != "" {
@@ -196,29 +213,41 @@ func (r *report) text(w io.Writer) {
 			fmt.Fprintln(w, "  WARNING:", s)
 		}
 	}
+	fmt.Fprintln(w, "\n"+r.count())
 }
 
 // line is a verdict in words.
-func (v *verdict) line(ours string, latency bool) string {
-	what := fmt.Sprintf("%s / %s", ours, v.Peer)
-	if latency {
-		what = fmt.Sprintf("median latency %s / %s", v.Peer, ours)
+func (v *verdict) line() string {
+	s := v.what() + " = " + v.value()
+	if v.Low != v.High {
+		s += fmt.Sprintf(" (%s to %s)", digits(v.Low), digits(v.High))
 	}
-	if v.Own {
-		what = "CPU time for a request, " + ours + " / its target"
+	if v.Result == told {
+		return s
 	}
-	if v.Void != "" {
-		return fmt.Sprintf("%s: void, goal %.2f", what, v.Want)
+	s += fmt.Sprintf(", goal %s: %s", v.goal(), shout(v.Result))
+	if v.Why != "" {
+		s += ": " + v.Why
 	}
-	met := "met"
-	if !v.Met {
-		met = "MISSED"
+	return s
+}
+
+func shout(result string) string {
+	if result == missed {
+		return strings.ToUpper(result)
 	}
-	goal := "goal"
-	if v.Own {
-		goal = "goal below"
+	return result
+}
+
+// count sums the verdicts up.
+func (r *report) count() string {
+	n := map[string]int{}
+	for i := range r.Rows {
+		for _, v := range r.Rows[i].Goals {
+			n[v.Result]++
+		}
 	}
-	return fmt.Sprintf("%s = %.2f, %s %.2f: %s", what, v.Ratio, goal, v.Want, met)
+	return fmt.Sprintf("%d goals: %d met, %d missed, %d without a verdict", n[met]+n[missed]+n[unclear], n[met], n[missed], n[unclear])
 }
 
 func short(v float64) string {
@@ -228,22 +257,70 @@ func short(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// save writes both forms into the directory, and the JSON into the file more, too, unless that is empty.
-func (r *report) save(dir, more string) error {
-	var text strings.Builder
+// save writes all forms into the directory, the JSON also into the file more, and the picture into the file picture, unless these are empty.
+func (r *report) save(dir, more, picture string) error {
+	var text, page strings.Builder
 	r.text(&text)
+	r.markdown(&page)
 	b, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(dir+"/bench.txt", []byte(text.String()), 0o644); err != nil {
-		return err
-	}
 	b = append(b, '\n')
-	if more != "" {
-		if err := os.WriteFile(more, b, 0o644); err != nil {
+	svg := []byte(r.picture())
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{filepath.Join(dir, "bench.txt"), []byte(text.String())}, {filepath.Join(dir, "bench.md"), []byte(page.String())}, {filepath.Join(dir, "bench.json"), b},
+		{filepath.Join(dir, "bench.svg"), svg}, {more, b}, {picture, svg}} {
+		if f.name == "" {
+			continue
+		}
+		if err := os.WriteFile(f.name, f.data, 0o644); err != nil {
 			return err
 		}
 	}
-	return os.WriteFile(dir+"/bench.json", b, 0o644)
+	return nil
+}
+
+// load reads reports that were saved as JSON, and makes one of them: of a row that several have, the last counts.
+func load(files []string) (*report, error) {
+	all := &report{}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		var r report
+		if err := json.Unmarshal(b, &r); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		for _, m := range r.Machine {
+			if !slices.Contains(all.Machine, m) {
+				all.Machine = append(all.Machine, m)
+			}
+		}
+		for _, m := range r.Warnings {
+			if !slices.Contains(all.Warnings, m) {
+				all.Warnings = append(all.Warnings, m)
+			}
+		}
+		for _, o := range r.Rows {
+			i := slices.IndexFunc(all.Rows, func(have outcome) bool { return have.ID == o.ID })
+			if i >= 0 {
+				all.Rows[i] = o
+			} else {
+				all.Rows = append(all.Rows, o)
+			}
+		}
+	}
+	if len(all.Rows) == 0 {
+		return nil, errors.New("there is no row in " + strings.Join(files, ", "))
+	}
+	order := map[string]int{}
+	for i, r := range rows() {
+		order[r.id] = i
+	}
+	slices.SortStableFunc(all.Rows, func(a, b outcome) int { return order[a.ID] - order[b.ID] })
+	return all, nil
 }

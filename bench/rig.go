@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -16,16 +15,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire makes the pair of interfaces for one row; undo removes it.
-func wire(mtu int) (undo func(), err error) {
+// wire makes pair n of interfaces for one row; undo removes it.
+func wire(n, mtu int) (undo func(), err error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = targetIf, mtu, []byte{2, 0, 0, 0xbe, 0, 1}
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: clientIf, PeerMTU: uint32(mtu), PeerHardwareAddr: []byte{2, 0, 0, 0xbe, 0, 2}}
+	near, far := ifName(targetIf, n), ifName(clientIf, n)
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = near, mtu, []byte{2, 0, 0, 0xbe, byte(n), 1}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: far, PeerMTU: uint32(mtu), PeerHardwareAddr: []byte{2, 0, 0, 0xbe, byte(n), 2}}
 	if err := netlink.LinkAdd(pair); err != nil {
-		return nil, fmt.Errorf("making the veth pair %s-%s: %w", targetIf, clientIf, err)
+		return nil, fmt.Errorf("making the veth pair %s-%s: %w", near, far, err)
 	}
 	undo = func() { _ = netlink.LinkDel(pair) } // the namespace ends soon anyway
-	for _, name := range []string{targetIf, clientIf} {
+	for _, name := range []string{near, far} {
 		// A kernel without IPv6 has no such file, and then nothing sends.
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/"+name+"/disable_ipv6", []byte("1"), 0)
 		l, err := netlink.LinkByName(name)
@@ -38,13 +38,13 @@ func wire(mtu int) (undo func(), err error) {
 		}
 	}
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		l, err := netlink.LinkByName(targetIf)
+		l, err := netlink.LinkByName(near)
 		if err == nil && l.Attrs().OperState == netlink.OperUp {
 			return undo, nil
 		}
 		if time.Now().After(end) {
 			undo()
-			return nil, fmt.Errorf("interface %s has no carrier after five seconds", targetIf)
+			return nil, fmt.Errorf("interface %s has no carrier after five seconds", near)
 		}
 	}
 }
@@ -76,7 +76,7 @@ type process struct {
 }
 
 // start starts a target on a CPU, with its output in the file log.
-func start(cpu int, log string, argv []string) (*process, error) {
+func start(cpu int, log string, argv []string, env ...string) (*process, error) {
 	f, err := os.Create(log)
 	if err != nil {
 		return nil, err
@@ -84,6 +84,7 @@ func start(cpu int, log string, argv []string) (*process, error) {
 	defer func() { _ = f.Close() }() // the child has its own
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr = f, f
+	cmd.Env = append(os.Environ(), env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // it must not outlive us
 	if err := onCPU(cpu, cmd.Start); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", argv[0], err)
@@ -129,47 +130,8 @@ func tail(b []byte) string {
 func argv(program string, args []string, image, state string) []string {
 	out := []string{program}
 	for _, a := range args {
-		switch a {
-		case "%image":
-			a = image
-		case "%state":
-			a = state
-		}
+		a = strings.ReplaceAll(strings.ReplaceAll(a, "%image", image), "%state", state)
 		out = append(out, a)
 	}
 	return out
-}
-
-// busy measures for d how many CPUs are in use.
-func busy(d time.Duration) float64 {
-	read := func() (used, all float64) {
-		b, err := os.ReadFile("/proc/stat")
-		if err != nil {
-			return 0, 0
-		}
-		line, _, _ := strings.Cut(string(b), "\n")
-		for i, s := range strings.Fields(line)[1:] {
-			v, err := strconv.ParseFloat(s, 64)
-			if err != nil || i >= 8 { // guest times are in user time already
-				break
-			}
-			if all += v; i != 3 && i != 4 { // idle, iowait
-				used += v
-			}
-		}
-		return used, all
-	}
-	u0, a0 := read()
-	time.Sleep(d)
-	u1, a1 := read()
-	if a1 <= a0 {
-		return 0
-	}
-	return (u1 - u0) / (a1 - a0) * float64(onlineCPUs())
-}
-
-// onlineCPUs counts the CPUs of the machine.
-func onlineCPUs() int {
-	b, _ := os.ReadFile("/proc/stat")
-	return max(strings.Count(string(b), "\ncpu"), 1)
 }

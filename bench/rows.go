@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"time"
 
+	"goaoe/aoe"
 	"goaoe/internal/loadgen"
 )
 
@@ -11,6 +13,7 @@ const (
 	goaoe  = "goaoe"
 	vblade = "vblade"
 	fio    = "fio"
+	echoer = "echo" // this program, as a loop that turns frames around
 )
 
 // contestant is one program with its arguments. In args %image is the image, %state a directory for state.
@@ -20,27 +23,30 @@ type contestant struct {
 	args []string // of fio: those besides what every run has
 	// client is the command line of goaoe when it is the client of the target in the load generator's place; nil: the load generator.
 	client []string
-}
-
-// goal is what the first contestant of a row must reach against another.
-type goal struct {
-	peer   string
-	factor float64
+	load   func(*loadgen.Config) // what its load has that is not the row's; nil: nothing
+	stamp  bool                  // its disk is memory, and is stamped before it is measured
+	free   bool                  // it may use all CPUs
+	copies int                   // so many processes are it (idle row); 0: one
+	old    bool                  // the program that -before names
 }
 
 // row is one line of the table: the same work done by several contestants in turn.
 type row struct {
 	id, title   string
 	mtu         int
+	pairs       int // of interfaces; 0: one
 	work        loadgen.Config
 	cached      bool // the image is read through before, so that it is in the page cache
-	frugal      bool // the first contestant's client must need less CPU time for a request than its target
-	latency     bool // the goals compare median latencies (peer's by ours), not rates
+	latency     bool // what repetitions are compared by is the median latency, not the rate
+	far         bool // the targets are in another network namespace than the clients, so that TCP uses the link
+	free        bool // nothing is bound to a CPU
 	contestants []contestant
 	goals       []goal
+	// run measures one contestant once; nil: bench.once.
+	run func(b *bench, ctx context.Context, r row, c contestant, f *far, id string) sample
 }
 
-// target is the interface of the targets, client that of the load generator.
+// targetIf is the interface of the targets, clientIf that of the load generator.
 const (
 	targetIf = "t0"
 	clientIf = "h0"
@@ -56,68 +62,176 @@ func goaoeExport(flags ...string) []string {
 	return append([]string{"export", "--state-dir", "%state", "--log-level", "warn"}, export(flags...)...)
 }
 
-// goaoeMemory is goaoe's command line without any storage. The memory is small, so that the warm-up touches all of it: what a page costs
-// when it is touched first is not what the row is about.
-func goaoeMemory() []string {
-	return []string{"serve", "--state-dir", "%state", "--log-level", "warn", "-i", targetIf, "e0.1=mem:16M"}
+// goaoeServe is a daemon's command line.
+func goaoeServe(more ...string) []string {
+	return append([]string{"serve", "--socket", "off", "--state-dir", "%state", "--log-level", "warn"}, more...)
 }
 
-// rows are all rows. Those with the page cache let goaoe acknowledge writes early as vblade without -s does; the direct ones
-// are durable on both sides. vblade sizes its receive buffer by -b: with its default of 16 it loses 12 of 64 requests that come at
-// once, so the row of depth 64 gives it -b 64, which goaoe has anyway.
+// memorySectors is the size of that disk.
+const memorySectors = 16 << 20 / aoe.SectorSize
+
+// memory is goaoe without any storage. The memory is small, so that the warm-up touches all of it: what a page costs
+// when it is touched first is not what the row is about.
+func memory(more ...string) contestant {
+	return contestant{name: "goaoe mem:16M", kind: goaoe, args: goaoeServe(append(more, "-i", targetIf, "e0.1=mem:16M")...)}
+}
+
+// cached is goaoe with the page cache, which acknowledges writes early as vblade without -s does.
+func cached() contestant {
+	return contestant{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}
+}
+
+func peer(flags ...string) contestant {
+	c := contestant{name: "vblade", kind: vblade, args: export(flags...)}
+	for _, f := range flags {
+		c.name += " " + f
+	}
+	return c
+}
+
+// rows are all rows. vblade sizes its receive buffer by -b: with its default of 16 it loses 12 of 64 requests that come at
+// once, so rows of depth 64 give it -b 64, which goaoe has anyway.
 func rows() []row {
-	reads4k := loadgen.Config{Depth: 32, Sectors: 8}
-	writes4k := loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}
-	one := loadgen.Config{Depth: 1, Sectors: 8}
-	return append([]row{
+	all := cacheRows()
+	all = append(all, smallRows()...)
+	all = append(all, directRows()...)
+	all = append(all, row{
+		id: "i", title: "4 KiB random writes, depth 32, buffered file, durable", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100},
+		contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport()}, peer("-s"),
+			{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--direct=0", "--sync=dsync"}}},
+		goals: []goal{{what: rate, peer: "fio", want: .9}, {what: rate, peer: "vblade -s", want: 5}},
+	})
+	all = append(all, networkRows()...)
+	all = append(all, scaleRows()...)
+	all = append(all, row{
+		id: "h", title: "the other end: goaoe bench and the load generator, both at vblade, 4 KiB random reads, depth 32, page cache", mtu: 9000,
+		work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
+		contestants: []contestant{
+			{name: "goaoe bench", kind: vblade, args: export("-b", "64"), client: []string{"bench", "0.1", "-i", clientIf, "--json", "--depth", "32", "--size", "4096"}},
+			{name: "load generator", kind: vblade, args: export("-b", "64")}},
+		goals: []goal{{what: rate, peer: "load generator", want: .95}, {what: share, want: 1}},
+	})
+	return append(all, nbdRows(row{mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true})...)
+}
+
+// cacheRows are those with jumbo frames and the page cache.
+func cacheRows() []row {
+	kit := nbdkitFile()
+	polls := contestant{name: "goaoe --busy-poll 100us", kind: goaoe, args: goaoeExport("--write-cache", "--busy-poll", "100us")}
+	return []row{
 		{
-			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: reads4k, cached: true,
-			contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export()}},
-			goals:       []goal{{"vblade", 1.25}},
+			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
+			contestants: []contestant{cached(), peer()},
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5}, {what: cpu, peer: "vblade", want: .65}},
 		},
 		{
-			id: "b", title: "1 KiB random reads, depth 64, page cache", mtu: 1500, work: loadgen.Config{Depth: 64, Sectors: 2}, cached: true,
-			contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export("-b", "64")}},
-			goals:       []goal{{"vblade", 1.3}},
+			id: "a2", title: "8 KiB sequential reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 16, Sequential: true}, cached: true, far: true,
+			contestants: []contestant{cached(), peer(), kit},
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5}, {what: rate, peer: kit.name, want: 2.2}},
 		},
 		{
-			id: "c", title: "4 KiB random reads, depth 32, direct", mtu: 9000, work: reads4k,
-			contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")}, {name: "vblade -d", kind: vblade, args: export("-d")},
-				{name: "fio", kind: fio, args: []string{"--rw=randread", "--bs=4k", "--iodepth=32"}}},
-			goals: []goal{{"fio", 0.8}, {"vblade -d", 6}},
+			id: "a3", title: "4 KiB random writes, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}, cached: true,
+			contestants: []contestant{cached(), peer()},
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.3}},
 		},
 		{
-			id: "d", title: "4 KiB random writes, depth 32, direct, durable", mtu: 9000, work: writes4k,
-			contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")}, {name: "vblade -d -s", kind: vblade, args: export("-d", "-s")},
-				{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--sync=dsync"}}},
-			goals: []goal{{"fio", 0.8}, {"vblade -d -s", 4}},
+			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: loadgen.Config{Depth: 1, Sectors: 8}, cached: true, latency: true,
+			contestants: []contestant{polls, cached(), peer()},
+			goals: []goal{{what: p50, peer: "vblade", want: .35}, {what: p50, ours: "goaoe", peer: "vblade", want: .9},
+				{what: p999, peer: "vblade", want: 1}, {what: p999, ours: "goaoe", peer: "vblade", want: 1}},
 		},
-		{
-			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: one, cached: true, latency: true,
-			contestants: []contestant{{name: "goaoe --busy-poll 100us", kind: goaoe, args: goaoeExport("--write-cache", "--busy-poll", "100us")},
-				{name: "goaoe", kind: goaoe, args: goaoeExport("--write-cache")}, {name: "vblade", kind: vblade, args: export()}},
-			goals: []goal{{"vblade", 2}},
-		},
+	}
+}
+
+// smallRows are those of an ordinary MTU.
+func smallRows() []row {
+	var out []row
+	for i, w := range []struct {
+		title string
+		work  loadgen.Config
+	}{
+		{"random reads", loadgen.Config{}}, {"sequential reads", loadgen.Config{Sequential: true}},
+		{"random writes", loadgen.Config{Writes: 100}}, {"sequential writes", loadgen.Config{Writes: 100, Sequential: true}},
+	} {
+		w.work.Depth, w.work.Sectors = 64, 2
+		out = append(out, row{
+			id: numbered("b", i), title: "1 KiB " + w.title + ", depth 64, page cache", mtu: 1500, work: w.work, cached: true,
+			contestants: []contestant{cached(), peer("-b", "64")},
+			goals:       []goal{{what: rate, peer: "vblade -b 64", want: 1.6}},
+		})
+	}
+	return out
+}
+
+// numbered is "b", "b2", "b3" ...
+func numbered(letter string, i int) string {
+	if i == 0 {
+		return letter
+	}
+	return letter + string(rune('1'+i))
+}
+
+// directRows are those with direct I/O. Writes are durable on both sides. What the same frames give without any storage is the limit of the network.
+func directRows() []row {
+	var out []row
+	for _, writes := range []int{0, 100} {
+		letter, rw, what, sync := "c", "read", "reads, depth 32, direct", []string(nil)
+		if writes > 0 {
+			letter, rw, what, sync = "d", "write", "writes, depth 32, direct, durable", []string{"--sync=dsync"}
+		}
+		for i, w := range []struct {
+			sectors    int
+			sequential bool
+		}{{8, false}, {8, true}, {16, false}, {16, true}} {
+			size, order, how := "4", "random", "rand"+rw
+			if w.sectors == 16 {
+				size = "8"
+			}
+			if w.sequential {
+				order, how = "sequential", rw
+			}
+			limit := memory()
+			limit.name, limit.stamp = "goaoe, no storage", true
+			limit.load = func(c *loadgen.Config) { c.Last = nil }
+			r := row{
+				id: numbered(letter, i), title: size + " KiB " + order + " " + what, mtu: 9000,
+				work: loadgen.Config{Depth: 32, Sectors: w.sectors, Sequential: w.sequential, Writes: writes},
+				contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")},
+					{name: "fio", kind: fio, args: append([]string{"--rw=" + how, "--bs=" + size + "k", "--iodepth=32"}, sync...)}, limit},
+				goals: []goal{{what: rate, peer: "fio", want: .95, or: &goal{what: rate, peer: limit.name, want: .97}}},
+			}
+			if i == 0 { // the peer that there is, once for reads and once for writes
+				v := peer("-d")
+				if writes > 0 {
+					v = peer("-d", "-s")
+				}
+				r.contestants = append(r.contestants, v)
+			}
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// networkRows compare goaoe without storage with a loop that only turns frames around.
+func networkRows() []row {
+	loop := contestant{name: "echo loop", kind: echoer, args: []string{targetIf}}
+	return []row{
 		{
 			id: "f", title: "4 KiB random reads, depth 32, memory (no storage; the data is not compared)", mtu: 9000,
 			work:        loadgen.Config{Depth: 32, Sectors: 8, NoVerify: true},
-			contestants: []contestant{{name: "goaoe mem:16M", kind: goaoe, args: goaoeMemory()}},
+			contestants: []contestant{memory(), loop}, goals: []goal{{what: rate, peer: loop.name, want: .9}},
 		},
 		{
 			id: "g", title: "1 KiB random reads, depth 64, memory (no storage; the data is not compared)", mtu: 1500,
 			work:        loadgen.Config{Depth: 64, Sectors: 2, NoVerify: true},
-			contestants: []contestant{{name: "goaoe mem:16M", kind: goaoe, args: goaoeMemory()}},
+			contestants: []contestant{memory(), loop}, goals: []goal{{what: rate, peer: loop.name, want: .9}},
 		},
-		{
-			id: "h", title: "the other end: goaoe bench and the load generator, both at vblade, 4 KiB random reads, depth 32, page cache", mtu: 9000,
-			work: reads4k, cached: true, frugal: true,
-			contestants: []contestant{
-				{name: "goaoe bench", kind: vblade, args: export("-b", "64"), client: []string{"bench", "0.1", "-i", clientIf, "--json", "--depth", "32", "--size", "4096"}},
-				{name: "load generator", kind: vblade, args: export("-b", "64")}},
-			goals: []goal{{"load generator", 0.95}},
-		},
-	}, nbdRows(row{mtu: 9000, work: reads4k, cached: true})...)
+	}
 }
+
+// addr is the address of export n of many.
+func addr(n int) aoe.Addr { return aoe.Addr{Major: uint16(n / 250), Minor: uint8(n % 250)} }
 
 // timing says how long and how often.
 type timing struct {
@@ -126,8 +240,8 @@ type timing struct {
 }
 
 func normal() timing {
-	return timing{reps: 5, warmup: 500 * time.Millisecond, duration: 3 * time.Second}
+	return timing{reps: 5, warmup: 300 * time.Millisecond, duration: 2 * time.Second}
 }
 func quick() timing {
-	return timing{reps: 3, warmup: 200 * time.Millisecond, duration: time.Second}
+	return timing{reps: 3, warmup: 150 * time.Millisecond, duration: 500 * time.Millisecond}
 }
