@@ -4,167 +4,125 @@
 //	make evidence                                       everything, about an hour on two processors, as root
 //	go run ./test/evidence -only sim,power -cuts 20     parts of it; the others are left out of the page
 //
-// Each part is a run of go test. Tests that have figures of their own write them, as JSON, to the folder that GOAOE_EVIDENCE names.
+// Each part is one or several runs of go test. Tests that have figures of their own write them, as JSON, to the folder that GOAOE_EVIDENCE names.
 package main
 
 import (
-	"bufio"
-	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 )
 
-// part is one run of go test.
+// sizes says how much of everything is done.
+type sizes struct {
+	seeds, cuts, frames int
+	fuzz, soak          time.Duration
+}
+
+// part is what one section of the page tells of.
 type part struct {
 	name, title string
-	args        []string                         // of go test
+	runs        [][]string                       // arguments of go test, a run each
+	env         []string                         // of the runs
 	figures     func(dir string) (string, error) // what the tests wrote, as Markdown; nil: nothing
 }
 
-// parts lists all of them.
-func parts(seeds, cuts int) []part {
-	return []part{
-		{"sim", "The simulator", []string{"./internal/sim", "-run", "^(TestSeeds|TestVariants|TestReplay|TestDeterministic)$", "-sim.seeds", fmt.Sprint(seeds)}, simFigures},
-		{"power", "Power cuts", []string{"./test/guest", "-run", "^TestPowerCut$", "-power.cuts", fmt.Sprint(cuts)}, powerFigures},
-		{"faults", "Faults below the target, with the Linux driver", []string{"./test/guest", "-run", "^TestLinux(While|Target|Multipath|OverABadCable)"}, nil},
-		{"conformance", "Conformance, frame by frame", []string{"./test/netns"}, nil},
-		{"peers", "Initiators of others", []string{"./test/peers", "./test/guest", "-run", "^Test(Aoe|IPXE|LinuxUses|LinuxSees|LinuxReads|LinuxTools)"}, nil},
-		{"control", "Commands and API", []string{"./test/control", "./internal/control"}, restartFigures},
-		{"initiator", "The initiator, over bad wires and with targets that die", []string{"./initiator", "./test/attach"}, nil},
+// parts lists all of them. targets are the fuzz targets, folder and name.
+func parts(s sizes, targets [][2]string) []part {
+	sim := []string{"./internal/sim", "-run", "^(TestSeeds|TestVariants|TestReplay|TestDeterministic)$", "-sim.seeds", fmt.Sprint(s.seeds)}
+	fresh := []string{"./internal/sim", "-run", "^TestSeeds$", "-sim.for", s.soak.String(), "-sim.from", fmt.Sprint(time.Now().Unix(), "000000")}
+	all := []part{
+		{name: "sim", title: "The simulator", runs: [][]string{sim}, figures: simFigures},
+		{name: "soak", title: "The simulator, with seeds that nobody has run before", runs: [][]string{fresh}, figures: seedFigures},
+		{name: "power", title: "Power cuts", runs: [][]string{{"./test/guest", "-run", "^TestPowerCut$", "-power.cuts", fmt.Sprint(s.cuts)}}, figures: powerFigures},
+		{name: "faults", title: "Faults below the target, with the Linux driver", runs: [][]string{{"./test/guest", "-run", "^TestLinux(While|Target|Multipath|OverABadCable)"}}},
+		{name: "hostile", title: "Hostile frames, floods, and one that is greedy", runs: [][]string{{"./test/hostile"}}, env: []string{fmt.Sprint("GOAOE_SOAK_FRAMES=", s.frames)}, figures: hostileFigures},
+		{name: "fuzz", title: "Fuzzing"},
+		{name: "privilege", title: "Breaking out, and the ways in: sandbox, opener, API, page", runs: [][]string{
+			{"./internal/sandbox", "./internal/opener", "./internal/control", "./internal/web"}, {"./test/control", "-run", "^Test(Confined|Sandbox|API|Abuse|OneWins|WhoMay)"}}},
+		{name: "upgrade", title: "Restarts and upgrades", runs: [][]string{{"./test/control", "-run", upgrades}, {"./test/package", "-run", "^TestDebianPackage$"}}, figures: restartFigures},
+		{name: "conformance", title: "Conformance, frame by frame", runs: [][]string{{"./test/netns", "./test/conformance"}}},
+		{name: "peers", title: "Initiators of others", runs: [][]string{{"./test/peers", "./test/guest", "-run", "^Test(Aoe|ToolsOf|SancheckOf|IPXE|LinuxUses|LinuxSees|LinuxReads|LinuxTools|LinuxAttaches)"}}},
+		{name: "control", title: "Commands, and the programs that goaoe takes the place of", runs: [][]string{{"./test/control", "-skip", upgrades + "|^Test(Confined|Sandbox|API|Abuse|OneWins|WhoMay)"}}},
+		{name: "initiator", title: "The initiator, over bad wires and with targets that die", runs: [][]string{{"./initiator", "./test/attach"}}},
+		{name: "units", title: "Order, durability and limits, part by part", runs: [][]string{{"./aoe", "./ata", "./internal/target", "./internal/engine", "./internal/store/...", "./internal/link/..."}}},
 	}
-}
-
-// outcome is what a part came to.
-type outcome struct {
-	part
-	passed, failed, skipped int
-	tests                   []string // top-level tests, with their outcome when that is not a pass
-	took                    time.Duration
-	text                    string
-}
-
-// event is a line of go test -json.
-type event struct {
-	Action, Test, Output, Package string
-}
-
-// run runs a part; what the tests print goes to stderr when one fails.
-func (p part) run(dir string) (outcome, error) {
-	o := outcome{part: p}
-	start := time.Now()
-	cmd := exec.Command("go", append([]string{"test", "-json", "-count=1", "-p=1", "-timeout=0"}, p.args...)...)
-	cmd.Env = append(os.Environ(), "GOAOE_EVIDENCE="+dir, "CI=true")
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return o, err
-	}
-	if err := cmd.Start(); err != nil {
-		return o, err
-	}
-	var said strings.Builder
-	for in := bufio.NewReader(out); ; {
-		line, err := in.ReadBytes('\n')
-		if err != nil {
-			break
-		}
-		var e event
-		if json.Unmarshal(line, &e) != nil {
-			continue
-		}
-		said.WriteString(e.Output)
-		if e.Test == "" {
-			continue
-		}
-		top := !strings.Contains(e.Test, "/")
-		switch e.Action {
-		case "pass":
-			o.passed++
-			if top {
-				o.tests = append(o.tests, e.Test)
-			}
-		case "fail":
-			o.failed++
-			if top {
-				o.tests = append(o.tests, "**"+e.Test+" failed**")
-			}
-		case "skip":
-			o.skipped++
-			if top {
-				o.tests = append(o.tests, e.Test+" (skipped)")
+	for i := range all {
+		if all[i].name == "fuzz" {
+			for _, t := range targets {
+				all[i].runs = append(all[i].runs, []string{"./" + t[0], "-run", "^$", "-fuzz", "^" + t[1] + "$", "-fuzztime", s.fuzz.String()})
 			}
 		}
 	}
-	err = cmd.Wait()
-	o.took = time.Since(start)
-	if err != nil {
-		_, _ = io.WriteString(os.Stderr, said.String())
-		if o.passed+o.failed == 0 {
-			return o, fmt.Errorf("%s: go test %s: %w", p.name, strings.Join(p.args, " "), err)
-		}
-	}
-	if p.figures != nil {
-		if o.text, err = p.figures(dir); err != nil {
-			return o, fmt.Errorf("%s: %w", p.name, err)
-		}
-	}
-	slices.Sort(o.tests)
-	return o, nil
+	return all
 }
+
+// upgrades is the tests of restarts.
+const upgrades = "^Test(RestartUnderLoad|StateOfOtherVersions)$"
 
 func main() {
 	out := flag.String("o", "docs/evidence.md", "the page to write")
-	seeds := flag.Int("seeds", 50000, "runs of the simulator")
-	cuts := flag.Int("cuts", 10, "power cuts in each mode")
 	only := flag.String("only", "", "names of parts, with commas; empty means all")
+	var s sizes
+	flag.IntVar(&s.seeds, "seeds", 50000, "runs of the simulator")
+	flag.IntVar(&s.cuts, "cuts", 10, "power cuts in each mode")
+	flag.IntVar(&s.frames, "frames", 10_000_000, "hostile frames")
+	flag.DurationVar(&s.fuzz, "fuzz", 20*time.Second, "time for each fuzz target")
+	flag.DurationVar(&s.soak, "soak", 10*time.Minute, "time for new seeds of the simulator")
 	flag.Parse()
-	if err := write(*out, *seeds, *cuts, *only); err != nil {
+	if err := write(*out, s, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "evidence:", err)
 		os.Exit(1)
 	}
 }
 
 // write runs the parts and writes the page; a failure is in the page, and an error as well.
-func write(path string, seeds, cuts int, only string) error {
+func write(path string, s sizes, only string) error {
 	dir, err := os.MkdirTemp("", "goaoe-evidence-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	targets, err := fuzzTargets(".")
+	if err != nil {
+		return err
+	}
 	wanted := strings.FieldsFunc(only, func(r rune) bool { return r == ',' })
-	all := parts(seeds, cuts)
+	all := parts(s, targets)
+	var names []string
+	for _, p := range all {
+		names = append(names, p.name)
+	}
 	for _, w := range wanted {
-		if !slices.ContainsFunc(all, func(p part) bool { return p.name == w }) {
-			return fmt.Errorf("-only %s: there is no such part", w)
+		if !slices.Contains(names, w) {
+			return fmt.Errorf("-only %s: there is no such part: %s", w, strings.Join(names, ", "))
 		}
 	}
+	versions := versions() // as it is now: the page that is written below changes the tree
 	var done []outcome
-	failed := 0
+	var failed []error
 	for _, p := range all {
 		if len(wanted) > 0 && !slices.Contains(wanted, p.name) {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "%s ...\n", p.title)
-		o, err := p.run(dir)
-		if err != nil {
-			return err
-		}
+		fmt.Fprintf(os.Stderr, "%s %s ...\n", time.Now().Format(time.TimeOnly), p.title)
+		o := p.run(dir)
 		fmt.Fprintf(os.Stderr, "  %d passed, %d failed, %d skipped in %v\n", o.passed, o.failed, o.skipped, o.took.Round(time.Second))
-		failed += o.failed
+		if o.failed > 0 {
+			failed = append(failed, fmt.Errorf("%s: %d failed", p.name, o.failed))
+		}
 		done = append(done, o)
 	}
-	if err := os.WriteFile(path, []byte(page(done, versions())), 0o644); err != nil {
+	if err := os.WriteFile(path, []byte(page(done, versions)), 0o644); err != nil {
 		return err
 	}
-	if failed > 0 {
-		return fmt.Errorf("%d tests failed; %s says which", failed, filepath.Base(path))
+	if len(failed) > 0 {
+		return fmt.Errorf("%w\n%s says which", errors.Join(failed...), filepath.Base(path))
 	}
 	return nil
 }

@@ -51,17 +51,18 @@ func read(b []byte, lba uint64, sectors byte) int {
 
 // floods are what is sent; each returns the length of a frame.
 var floods = []struct {
-	name string
-	make func(r *rig, b []byte, tag uint32) int
+	name    string
+	make    func(r *rig, b []byte, tag uint32) int
+	changes bool // the config string of e0.2
 }{
 	{"broadcast questions", func(r *rig, b []byte, tag uint32) int {
 		request(r, b, [6]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, aoe.Addr{Major: 0xffff, Minor: 0xff}, 1, tag)
 		return 32
-	}},
+	}, false},
 	{"addresses that nobody has", func(r *rig, b []byte, tag uint32) int {
 		request(r, b, r.target, aoe.Addr{Major: uint16(100 + tag%1000), Minor: byte(tag)}, 0, tag)
 		return read(b, uint64(tag), 1)
-	}},
+	}, false},
 	{"errors", func(r *rig, b []byte, tag uint32) int {
 		request(r, b, r.target, e02, 0, tag)
 		if tag%2 == 0 {
@@ -70,25 +71,27 @@ var floods = []struct {
 		n := read(b, 0, 1)
 		b[27] = 0x99 // no command
 		return n
-	}},
+	}, false},
 	{"reads that do not fit", func(r *rig, b []byte, tag uint32) int {
 		request(r, b, r.target, e02, 0, tag)
 		return read(b, uint64(tag%100_000), byte(18+tag%238))
-	}},
+	}, false},
 	{"the largest reads", func(r *rig, b []byte, tag uint32) int {
 		request(r, b, r.target, e02, 0, tag)
 		return read(b, uint64(tag*17%100_000), 17)
-	}},
+	}, false},
 	{"a disk that refuses", func(r *rig, b []byte, tag uint32) int { // not on its access list
 		request(r, b, r.target, e01, 0, tag)
 		return read(b, uint64(tag%100_000), 8)
-	}},
+	}, false},
 	{"changes of the config string", func(r *rig, b []byte, tag uint32) int { // the slow path, with a disk behind it
 		request(r, b, r.target, e02, 1, tag)
-		b[27], b[31] = 0x13, 4
-		binary.BigEndian.PutUint32(b[32:], tag)
+		b[29], b[31] = 0x14, 4 // set, whatever there is
+		for i := range 4 {
+			b[32+i] = 'a' + byte(tag>>(4*i))&15
+		}
 		return 36
-	}},
+	}, true},
 }
 
 // good is an initiator that behaves, with depth requests outstanding.
@@ -226,6 +229,7 @@ func TestFloods(t *testing.T) {
 					break
 				}
 			}
+			evidence(t, "floods.json", map[string]any{"flood": f.name, "ratio": ratio, "alone": sa.Microseconds(), "under": su.Microseconds()})
 			on.Store(false)
 			if err := g.err.Load(); err != nil {
 				t.Fatalf("the good initiator: %v", *err)
@@ -234,6 +238,9 @@ func TestFloods(t *testing.T) {
 			case err := <-failed:
 				t.Fatal(err)
 			default:
+			}
+			if f.changes && len(r.configString(e02)) != 4 {
+				t.Errorf("the flood has changed nothing: the config string is %q", r.configString(e02))
 			}
 			if sent.Load() < uint64(float64(floodRate)*window.Seconds()*rounds/4) {
 				t.Errorf("the flood was none: %d frames", sent.Load())

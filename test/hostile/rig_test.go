@@ -218,6 +218,20 @@ func (r *rig) counts() (taken, lost uint64) {
 	return s.Interfaces[0].RxFrames, s.Interfaces[0].KernelDrops
 }
 
+// configString is what an export's config string is.
+func (r *rig) configString(addr aoe.Addr) string {
+	r.t.Helper()
+	c := control.NewClient(r.socket)
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	e, err := c.Export(ctx, addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return e.ConfigString
+}
+
 // facts are what is watched of the daemon's process.
 type facts struct {
 	rss     int64 // bytes

@@ -88,7 +88,7 @@ func (m *maker) valid() int {
 	case 1: // config string
 		n := m.rnd.IntN(64)
 		binary.BigEndian.PutUint16(b[24:], uint16(m.rnd.Uint32()))
-		b[27] = byte(m.rnd.IntN(8)) | 0x10
+		b[29] = byte(m.rnd.IntN(8)) | 0x10
 		binary.BigEndian.PutUint16(b[30:], uint16(n))
 		return 32 + n
 	case 2: // MAC mask
@@ -201,6 +201,7 @@ func TestSoak(t *testing.T) {
 	after := r.facts()
 	taken, lost := r.counts()
 	t.Logf("seed %d: %d frames in %v, %d taken by the daemon, %d lost in the queue before it; at the beginning %v; at the end %v", seed, out.sent, took.Round(time.Second), taken, lost, warm, after)
+	evidence(t, "hostile.json", map[string]any{"seed": seed, "frames": out.sent, "seconds": int(took.Seconds()), "taken": taken, "lost": lost, "before": warm.json(), "after": after.json()})
 	if taken < uint64(total/4) { // the kernel's filter drops what is for addresses that are not served: more than half
 		t.Errorf("only %d of %d frames got to the daemon", taken, total)
 	}
