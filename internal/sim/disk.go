@@ -302,11 +302,11 @@ func (d *disk) complete(o *dop) {
 	moved, e := o.n, unix.Errno(0)
 	most := o.n // of what it moves
 	if o.plain && o.n > 0 && !d.w.healed {
-		switch d.rng.IntN(12) {
-		case 0: // it ends early, maybe in the middle of a sector
+		switch n := d.rng.IntN(12); {
+		case n == 0 || n > 5 && d.failing && o.kind == store.Write: // it ends early, maybe in the middle of a sector: what got there may be lost by a sync that fails
 			most = (1 + d.rng.IntN(o.n/halfSize)) * halfSize
 			d.w.saw("short transfer", 1)
-		case 1:
+		case n == 1:
 			if o.kind == store.Read || o.kind == store.Write {
 				most, e = 0, []unix.Errno{unix.EINTR, unix.EAGAIN}[d.rng.IntN(2)]
 				fails = false

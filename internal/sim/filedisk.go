@@ -51,4 +51,7 @@ func (d *disk) forget(o *dop) {
 			d.liveAt[s] = d.safeAt[s]
 		}
 	}
+	if !d.w.healed && d.rng.IntN(4) == 0 { // it shows in a power cut only, before the sectors are written again
+		d.w.after(d.rng.Int64N(2*d.plan.Max+10*ms), func() { d.w.do(act{Kind: "power", For: 50 * ms}) })
+	}
 }
