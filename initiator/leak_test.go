@@ -17,10 +17,16 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(run(m.Run)) }
 
 type run func() int
 
+// AtEnd is what has to be undone when all tests are over.
+var AtEnd []func()
+
 // Run runs the tests, and ends the network of the examples.
 func (f run) Run() int {
 	code := f()
 	endExamples()
+	for _, end := range AtEnd {
+		end()
+	}
 	return code
 }
 

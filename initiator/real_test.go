@@ -129,6 +129,7 @@ var goaoeProgram = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	initiator.AtEnd = append(initiator.AtEnd, func() { _ = os.RemoveAll(dir) })
 	bin := filepath.Join(dir, "goaoe")
 	if out, err := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

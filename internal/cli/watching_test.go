@@ -314,8 +314,8 @@ func (r *watchRig) checkTrace(live, file *watchProc, mac string, reads, writes, 
 			continue
 		}
 		answered[f.What]++
-		// How often Open asked for the configuration does not count as sent again; the second answer to a tag has no latency.
-		if again == 0 && f.Latency == nil && f.What != "config" || f.Latency != nil && (*f.Latency <= 0 || *f.Latency > int64(time.Minute)) || f.Result != frames.OK {
+		// How often Open asked for the configuration does not count as sent again; the second answer to a tag is to no question, and has no latency.
+		if again == 0 && f.Latency == nil && f.Command != "config" || f.Latency != nil && (*f.Latency <= 0 || *f.Latency > int64(time.Minute)) || f.Result != frames.OK {
 			r.t.Errorf("frame %d: %s", i, f.Line())
 		}
 	}

@@ -32,6 +32,7 @@ const prelude = `
 set -eu
 mount --make-rprivate /
 for d in /etc/goaoe /run/goaoe /run/goaoe-attach /var/lib/goaoe /srv /var/log/goaoe; do mkdir -p "$d"; mount -t tmpfs none "$d"; done
+mkdir -p /run/goaoe/test # what this script itself keeps; nobody else sees it
 ip link set dev lo up
 for n in 1 2; do
 	ip link add eth$n type veth peer name peer$n
@@ -43,7 +44,7 @@ wait_ready() {
 	i=0
 	until grep -q 'goaoe: ready' "$1"; do
 		i=$((i+1))
-		if [ $i -gt 200 ] || ! kill -0 "$2" 2>/dev/null; then cat "$1" >&2; echo "it does not serve" >&2; exit 1; fi
+		if [ $i -gt 600 ] || ! kill -0 "$2" 2>/dev/null; then cat "$1" >&2; echo "it does not serve" >&2; exit 1; fi
 		sleep 0.1
 	done
 }
@@ -53,8 +54,8 @@ daemon() {
 		truncate -s 1G /srv/disk1.img
 		goaoe init -i eth1 0.1=/srv/disk1.img -o /etc/goaoe/goaoe.toml
 	fi
-	goaoe serve 2>/run/daemon.log & DAEMON=$!
-	wait_ready /run/daemon.log $DAEMON
+	goaoe serve 2>/run/goaoe/test/daemon.log & DAEMON=$!
+	wait_ready /run/goaoe/test/daemon.log $DAEMON
 }
 moment() {
 	daemon
@@ -62,15 +63,15 @@ moment() {
 		while :; do goaoe discover -i peer1 --wait 200ms >/dev/null; done & TRAFFIC=$!
 	fi
 	rc=0 i=0
-	timeout 60 sh -c "$1" >/run/moment.out & M=$!
+	timeout 60 sh -c "$1" >/run/goaoe/test/moment.out & M=$!
 	while kill -0 $M 2>/dev/null; do
-		if [ $i -ge 20 ] && { [ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ]; }; then kill -TERM $M || true; break; fi
+		if [ $i -ge 20 ] && { [ -s /run/goaoe/test/moment.out ] || [ "$1" != "${1% -w *}" ]; }; then kill -TERM $M || true; break; fi
 		sleep 0.1
 		i=$((i+1))
 	done
 	wait $M || rc=$?
 	case $rc in 0 | 143) ;; *) echo "exit status $rc" >&2; exit 1 ;; esac
-	[ -s /run/moment.out ] || [ "$1" != "${1% -w *}" ] || { echo "it printed nothing" >&2; exit 1; }
+	[ -s /run/goaoe/test/moment.out ] || [ "$1" != "${1% -w *}" ] || { echo "it printed nothing" >&2; exit 1; }
 }
 target() {
 	[ -z "${TARGET:-}" ] || return 0
@@ -128,7 +129,7 @@ func script(t *testing.T, page string) string {
 			continue
 		case "background":
 			last := lines[len(lines)-1]
-			lines[len(lines)-1] = last + " 2>/run/serve.log & BG=$!\nwait_ready /run/serve.log $BG\nkill $BG\nwait $BG"
+			lines[len(lines)-1] = last + " 2>/run/goaoe/test/serve.log & BG=$!\nwait_ready /run/goaoe/test/serve.log $BG\nkill $BG\nwait $BG"
 		default:
 			t.Fatalf("%s: there is no kind of run %q", page, kind)
 		}
