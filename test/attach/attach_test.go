@@ -2,6 +2,7 @@ package attach
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -126,6 +127,39 @@ func TestPathFails(t *testing.T) {
 	r.eventually("two paths again", up(2))
 	r.moving()
 	l.end()
+}
+
+// TestInterfaceComesBack: an interface that is removed and made anew, with the same name and another address, is used again under verified load: one
+// of two, and the only one.
+func TestInterfaceComesBack(t *testing.T) {
+	for _, links := range []int{1, 2} {
+		t.Run(fmt.Sprintf("%d interfaces", links), func(t *testing.T) {
+			r := newRig(t, "goaoe", links, size)
+			r.start()
+			r.attach()
+			up := func() bool {
+				n := 0
+				for _, p := range r.status().Paths {
+					if p.State == "up" && (links == 2 || p.Interface == "h0") {
+						n++
+					}
+				}
+				return n >= links
+			}
+			r.eventually("all paths", up)
+			l := r.load(25)
+			r.moving()
+			r.must("ip", "-n", r.host, "link", "del", "h0") // and t0 with it
+			if links > 1 {
+				r.moving()
+			}
+			r.eventually("the path is down", func() bool { return !up() })
+			r.link(0)
+			r.eventually("all paths again", up)
+			r.moving()
+			l.end()
+		})
+	}
 }
 
 // TestTargetVanishes: an error, and within the time limit; and when the target is back, so is the disk.

@@ -39,6 +39,10 @@ var goaoe = sync.OnceValues(func() (string, error) {
 var wasBuilt atomic.Bool
 
 func TestMain(m *testing.M) {
+	if line := os.Getenv(quirksEnv); line != "" {
+		fmt.Fprintln(os.Stderr, runQuirks(line))
+		os.Exit(1)
+	}
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	code := m.Run()
 	if wasBuilt.Load() {
@@ -55,7 +59,7 @@ type rig struct {
 	bin, dir     string
 	target, host string // namespaces
 	image        string
-	kind         string // goaoe or vblade
+	kind         string // goaoe, vblade, or quirks (see runQuirks)
 	links        int
 	running      []*exec.Cmd
 }
@@ -88,13 +92,19 @@ func newRig(t *testing.T, kind string, links int, size int64) *rig {
 		r.must("ip", "netns", "exec", ns, "sh", "-c", "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6 || true")
 	}
 	for i := range links {
-		ti, hi := fmt.Sprintf("t%d", i), fmt.Sprintf("h%d", i)
-		r.must("ip", "link", "add", ti, "netns", r.target, "mtu", "9000", "type", "veth", "peer", "name", hi, "netns", r.host, "mtu", "9000")
-		r.must("ip", "-n", r.target, "link", "set", ti, "up")
-		r.must("ip", "-n", r.host, "link", "set", hi, "up")
+		r.link(i)
 	}
 	t.Cleanup(r.kill)
 	return r
+}
+
+// link makes the link of that number.
+func (r *rig) link(i int) {
+	r.t.Helper()
+	ti, hi := fmt.Sprintf("t%d", i), fmt.Sprintf("h%d", i)
+	r.must("ip", "link", "add", ti, "netns", r.target, "mtu", "9000", "type", "veth", "peer", "name", hi, "netns", r.host, "mtu", "9000")
+	r.must("ip", "-n", r.target, "link", "set", ti, "up")
+	r.must("ip", "-n", r.host, "link", "set", hi, "up")
 }
 
 func (r *rig) must(name string, args ...string) string {
@@ -114,6 +124,12 @@ func (r *rig) start() {
 		for i := range r.links {
 			lines = append(lines, []string{"vblade", "-b", "64", "0", "1", fmt.Sprintf("t%d", i), r.image})
 		}
+	} else if r.kind == "quirks" {
+		self, err := os.Executable()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		lines = append(lines, []string{"env", quirksEnv + "=t0 " + r.image, self})
 	} else {
 		interfaces := make([]string, r.links)
 		for i := range interfaces {

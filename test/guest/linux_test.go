@@ -96,14 +96,14 @@ func TestLinuxSeesOnlyWhatItMay(t *testing.T) {
 	}
 }
 
-// TestLinuxTools: aoetools in the guest, beside the driver.
+// TestLinuxTools: aoetools in the guest, beside the driver; goaoe as aoe-stat and aoe-discover says and does the same.
 func TestLinuxTools(t *testing.T) {
 	goaoeOnly(t) // with vblade they wait for ever: its answers are too short for them
 	b := setUp(t)
 	t.Parallel()
 	conformance.Covers(t, "C123")
 	path := image(t, "disk.img", 64<<20)
-	b.run(t, job{script: "tools.sh", args: []string{strconv.Itoa(64 << 20), "8704"}, mtu: 9000, limit: 3 * time.Minute,
+	b.run(t, job{script: "tools.sh", args: []string{strconv.Itoa(64 << 20), "8704"}, mtu: 9000, limit: 3 * time.Minute, add: []string{b.goaoe},
 		targets: []string{serve(t, b, []string{"t0"}, export{addr: "0.1", path: path})}})
 }
 

@@ -11,6 +11,12 @@ appears 10 || die "no $bd after aoe-interfaces and aoe-discover"
 sleep 1
 aoe-stat
 check sh -c "aoe-stat | grep -q '$dev .*eth0 .*up'"
+# goaoe by the names of those that speak to the driver
+mkdir /tmp/ours
+check /root/goaoe install-links --only aoe-discover,aoe-stat /tmp/ours
+same "what our aoe-stat prints" "$(/tmp/ours/aoe-stat)" "$(aoe-stat)"
+same "what our aoe-stat $dev prints" "$(/tmp/ours/aoe-stat $dev)" "$(aoe-stat $dev)"
+refuse /tmp/ours/aoe-stat e7.7
 check timeout 20 aoeping -s 10 -I 0 1 eth0
 check timeout 20 aoecfg -c fset -s 'from the guest' -t 3 0 1 eth0
 timeout 20 aoecfg -t 3 0 1 eth0 >/tmp/cfg
@@ -25,7 +31,13 @@ sleep 1
 same "size in bytes" "$(size_of $dev)" "$1"
 check verified tools --rw=randwrite --bs=4k --size=4M
 check aoe-flush -a
+refuse [ -b $bd ]
 aoe-discover
 appears 10 || die "no $bd after aoe-flush and aoe-discover"
+check aoe-flush -a
+refuse [ -b $bd ]
+check /tmp/ours/aoe-discover
+appears 10 || die "no $bd after aoe-flush and our aoe-discover"
+check verified again --rw=randwrite --bs=4k --size=1M
 check aoe-interfaces -c
 finish
