@@ -79,6 +79,7 @@ func commands() []func(*Env) *cobra.Command {
 		newStatusCmd,
 		newTopCmd,
 		newTraceCmd,
+		newTuneCmd,
 		newVersionCmd,
 		newWriteCmd,
 	}

@@ -31,6 +31,7 @@ import (
 const prelude = `
 set -eu
 mount --make-rprivate /
+mount -t sysfs none /sys
 for d in /etc/goaoe /run/goaoe /run/goaoe-attach /var/lib/goaoe /srv /var/log/goaoe; do mkdir -p "$d"; mount -t tmpfs none "$d"; done
 mkdir -p /run/goaoe/test # what this script itself keeps; nobody else sees it
 ip link set dev lo up
