@@ -12,31 +12,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
-
-// goaoe builds the binary once.
-var goaoe = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "goaoe-test-attach-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "goaoe")
-	c := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return bin, fmt.Errorf("building goaoe: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-var wasBuilt atomic.Bool
 
 func TestMain(m *testing.M) {
 	if line := os.Getenv(quirksEnv); line != "" {
@@ -44,13 +27,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
-	code := m.Run()
-	if wasBuilt.Load() {
-		if bin, _ := goaoe(); bin != "" {
-			os.RemoveAll(filepath.Dir(bin))
-		}
-	}
-	os.Exit(code)
+	program.Main(m)
 }
 
 // rig is a pair of namespaces: a target on t0, t1 ... in one, goaoe attach on h0, h1 ... in the other.
@@ -72,11 +49,7 @@ func newRig(t *testing.T, kind string, links int, size int64) *rig {
 	need.Root(t)
 	need.Linux(t, "")
 	need.Programs(t, "ip", "vblade", "qemu-img", "qemu-io", "nbdinfo", "nbdcopy", "fio")
-	wasBuilt.Store(true)
-	bin, err := goaoe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := program.Goaoe(t)
 	id := fmt.Sprintf("goaoe-attach-%d-%d", os.Getpid(), rigs.Add(1))
 	r := &rig{t: t, bin: bin, dir: t.TempDir(), target: id + "-t", host: id + "-h", kind: kind, links: links}
 	r.image = filepath.Join(r.dir, "disk.img")

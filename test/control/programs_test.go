@@ -22,6 +22,7 @@ import (
 	"goaoe/initiator"
 	"goaoe/internal/control"
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
 // links makes links to the binary by the names of the other programs, as goaoe install-links does, and returns their folder.
@@ -81,9 +82,9 @@ func (r *rig) wantProgram(code int, stdout, stderr, name string, args ...string)
 }
 
 // foreground starts a program that serves until the function that is returned ends it by SIGTERM.
-func (r *rig) foreground(name string, args ...string) (log *lockedBuffer, end func()) {
+func (r *rig) foreground(name string, args ...string) (log *program.Log, end func()) {
 	r.t.Helper()
-	log = &lockedBuffer{}
+	log = &program.Log{}
 	c := exec.Command("sh", append([]string{"-c", alone, name}, args...)...)
 	c.Dir, c.Stdout, c.Stderr = r.dir, log, log
 	c.Env = append(os.Environ(), control.SocketEnv+"="+r.socket)

@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,36 +26,10 @@ import (
 	"goaoe/internal/control"
 	"goaoe/internal/testnet"
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
-// built is the folder of the binary.
-var built string
-
-// goaoe builds the binary once.
-var goaoe = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(built, "goaoe")
-	c := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building goaoe: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "goaoe-control-")
-	if err == nil {
-		err = os.Chmod(dir, 0o755) // another user runs the binary, too
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	built = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { program.Main(m) }
 
 // rig is a daemon on the interface va of a namespace, whose other end vb is the initiator's.
 type rig struct {
@@ -68,25 +41,8 @@ type rig struct {
 	socket string
 	flags  []string // of goaoe serve
 	daemon *exec.Cmd
-	log    *lockedBuffer
+	log    *program.Log
 	exited chan error
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 // newRig starts a daemon whose configuration has the rest behind [control] and [defaults].
@@ -109,10 +65,7 @@ func newStage(t *testing.T) *rig {
 	t.Helper()
 	need.Root(t)
 	need.Linux(t, "")
-	bin, err := goaoe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := program.Goaoe(t)
 	dir, err := os.MkdirTemp("", "goaoe") // the path of a socket is short
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +74,7 @@ func newStage(t *testing.T) *rig {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, bin: bin, dir: dir, file: filepath.Join(dir, "goaoe.toml"), socket: filepath.Join(dir, "s"), log: &lockedBuffer{}}
+	r := &rig{t: t, bin: bin, dir: dir, file: filepath.Join(dir, "goaoe.toml"), socket: filepath.Join(dir, "s"), log: &program.Log{}}
 	r.ns, _, _ = testnet.Pair(t, 1500)
 	return r
 }
@@ -138,7 +91,7 @@ func (r *rig) configure(rest string) {
 // start starts the daemon and waits until it is ready.
 func (r *rig) start() {
 	r.t.Helper()
-	r.log, r.exited = &lockedBuffer{}, make(chan error, 1)
+	r.log, r.exited = &program.Log{}, make(chan error, 1)
 	r.daemon = exec.Command(r.bin, append([]string{"serve", "-c", r.file}, r.flags...)...)
 	r.daemon.Stderr = r.log
 	r.ns.Do(func() {

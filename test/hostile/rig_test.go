@@ -5,7 +5,6 @@
 package hostile
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -25,49 +23,10 @@ import (
 	"goaoe/internal/control"
 	"goaoe/internal/testnet"
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
-// goaoe builds the binary once.
-var goaoe = sync.OnceValues(func() (string, error) {
-	bin := filepath.Join(built, "goaoe")
-	c := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building goaoe: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-var built string
-
-func TestMain(m *testing.M) {
-	dir, err := os.MkdirTemp("", "goaoe-hostile-")
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
-	}
-	built = dir
-	code := m.Run()
-	os.RemoveAll(dir)
-	os.Exit(code)
-}
-
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *buffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *buffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
+func TestMain(m *testing.M) { program.Main(m) }
 
 // rig is a daemon on va, with the two exports e0.1, which only the good initiator may use (on vb), and e0.2, which everybody may.
 type rig struct {
@@ -75,7 +34,7 @@ type rig struct {
 	ns     *testnet.NS
 	dir    string
 	cmd    *exec.Cmd
-	log    *buffer
+	log    *program.Log
 	exited chan error
 	socket string
 	target [6]byte // MAC of va
@@ -86,11 +45,8 @@ type rig struct {
 func newRig(t *testing.T) *rig {
 	t.Helper()
 	need.Root(t)
-	bin, err := goaoe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := &rig{t: t, dir: t.TempDir(), log: &buffer{}, exited: make(chan error, 1)}
+	bin := program.Goaoe(t)
+	r := &rig{t: t, dir: t.TempDir(), log: &program.Log{}, exited: make(chan error, 1)}
 	r.ns, _, _ = testnet.Pair(t, 9000)
 	short, err := os.MkdirTemp("", "goaoe") // the path of a socket is short
 	if err != nil {

@@ -3,6 +3,7 @@ package netns
 import (
 	"bytes"
 	"fmt"
+	"goaoe/test/program"
 	"os"
 	"path/filepath"
 	"strings"
@@ -310,7 +311,7 @@ func TestAnnouncementToMembers(t *testing.T) {
 		h.mask(1, directive{1, hostI}, directive{1, hostA}).okAsk(t, 60)
 		_ = h.r.cmd.Process.Signal(unix.SIGTERM)
 		<-h.r.exit
-		h.r.log = &syncBuffer{}
+		h.r.log = &program.Log{}
 		h.r.start("serve", "-c", h.r.cfg)
 		to := map[mac]bool{}
 		for i := 0; i < 2; i++ {
@@ -351,7 +352,7 @@ func TestDamagedState(t *testing.T) {
 			}
 		}
 	}
-	r.log = &syncBuffer{}
+	r.log = &program.Log{}
 	r.start("serve", "-c", r.cfg)
 	r.waitLog("goaoe: ready")
 	r.drain()

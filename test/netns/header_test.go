@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goaoe/test/conformance"
+	"goaoe/test/program"
 )
 
 // plain is the list's set-up: 1.1 on t0, 2048 sectors, buffer count 16, writable.
@@ -299,10 +300,7 @@ func TestDiscover(t *testing.T) {
 	r := newRig(t, 1, 9000)
 	r.serve(fmt.Sprintf("[defaults]\ninterfaces = [\"t0\"]\n[[export]]\naddress = \"1.1\"\nmodel = \"the model\"\nsource = %q\n[[export]]\naddress = \"1.2\"\nsource = %q\nread = [\"02:00:00:00:00:01\"]\n",
 		r.image("disk", 2048*512), r.image("refused", 64*512)))
-	bin, err := goaoe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := program.Goaoe(t)
 	c := exec.Command(bin, "discover", "-i", "h0", "--json")
 	var out bytes.Buffer
 	c.Stdout = &out

@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
 type mac = [6]byte
@@ -38,31 +38,9 @@ var (
 // given is a goaoe that was built elsewhere: this test binary runs in a guest, too, where there is no compiler.
 var given = os.Getenv("GOAOE_TEST_BINARY")
 
-// goaoe builds the binary once.
-var goaoe = sync.OnceValues(func() (string, error) {
-	if given != "" {
-		return given, nil
-	}
-	dir, err := os.MkdirTemp("", "goaoe-netns-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "goaoe")
-	c := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building goaoe: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
 func TestMain(m *testing.M) {
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
-	code := m.Run()
-	if bin, err := goaoe(); err == nil && given == "" {
-		os.RemoveAll(filepath.Dir(bin))
-	}
-	os.Exit(code)
+	program.Main(m)
 }
 
 // rig is a namespace with veth pairs (t0-h0, t1-h1: the target's and the host's ends) and goaoe serving in it.
@@ -72,7 +50,7 @@ type rig struct {
 	do    chan func()
 	hosts []*host
 	cmd   *exec.Cmd
-	log   *syncBuffer
+	log   *program.Log
 	cfg   string
 	exit  chan error
 	tag   uint32
@@ -87,28 +65,11 @@ type host struct {
 	mtu  int
 }
 
-type syncBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *syncBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *syncBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
 // newRig makes the namespace with n veth pairs of the given MTU. Nothing is served yet.
 func newRig(t *testing.T, n, mtu int) *rig {
 	t.Helper()
 	need.Root(t)
-	r := &rig{t: t, dir: t.TempDir(), do: make(chan func()), log: &syncBuffer{}}
+	r := &rig{t: t, dir: t.TempDir(), do: make(chan func()), log: &program.Log{}}
 	ready := make(chan error)
 	go func() {
 		runtime.LockOSThread() // never unlocked: the thread and the namespace end together
@@ -243,10 +204,7 @@ func (r *rig) write(config string) {
 // start starts goaoe in the namespace.
 func (r *rig) start(args ...string) {
 	r.t.Helper()
-	bin, err := goaoe()
-	if err != nil {
-		r.t.Fatal(err)
-	}
+	bin := program.Goaoe(r.t)
 	c := exec.Command(bin, args...)
 	c.Stderr, c.Stdout = r.log, r.log
 	c.Env = append(os.Environ(), "GOTRACEBACK=all")
@@ -320,7 +278,7 @@ func (r *rig) restart(atOnce bool) {
 		}
 		r.cmd = nil
 	}
-	r.log = &syncBuffer{}
+	r.log = &program.Log{}
 	r.start("serve", "-c", r.cfg)
 	r.waitLog("goaoe: ready")
 	r.drain()

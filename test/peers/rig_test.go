@@ -10,41 +10,18 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
-
-// goaoe builds the binary once.
-var goaoe = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "goaoe-test-peers-")
-	if err != nil {
-		return "", err
-	}
-	bin := filepath.Join(dir, "goaoe")
-	c := exec.Command("go", "build", "-o", bin, "goaoe/cmd/goaoe")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return bin, fmt.Errorf("building goaoe: %w\n%s", err, out)
-	}
-	return bin, nil
-})
-
-var wasBuilt atomic.Bool
 
 func TestMain(m *testing.M) {
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
-	code := m.Run()
-	if wasBuilt.Load() {
-		if bin, _ := goaoe(); bin != "" {
-			os.RemoveAll(filepath.Dir(bin))
-		}
-	}
-	os.Exit(code)
+	program.Main(m)
 }
 
 // rig is a pair of namespaces with goaoe serving in one of them, on t0, t1 ...; the tools run in the other, on h0, h1 ...
@@ -54,25 +31,7 @@ type rig struct {
 	target string // namespace
 	host   string // namespace
 	middle string // namespace of what lies between them, when something does
-	log    *logBuffer
-}
-
-// logBuffer is what the target prints, safe to read while it runs.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log    *program.Log
 }
 
 var rigs atomic.Int32
@@ -98,13 +57,9 @@ func emptyRig(t *testing.T) *rig {
 	need.Root(t)
 	need.Linux(t, "")
 	need.Programs(t, "ip", "timeout", "aoeping", "aoecfg", "aoe-sancheck")
-	wasBuilt.Store(true)
-	bin, err := goaoe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := program.Goaoe(t)
 	id := fmt.Sprintf("goaoe-%d-%d", os.Getpid(), rigs.Add(1))
-	r := &rig{t: t, bin: bin, target: id + "-t", host: id + "-h", middle: id + "-m", log: &logBuffer{}}
+	r := &rig{t: t, bin: bin, target: id + "-t", host: id + "-h", middle: id + "-m", log: &program.Log{}}
 	for _, ns := range []string{r.target, r.host, r.middle} {
 		command(t, "ip", "netns", "add", ns)
 		t.Cleanup(func() { command(t, "ip", "netns", "del", ns) })

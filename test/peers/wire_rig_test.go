@@ -4,9 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"sync"
@@ -18,22 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
-
-// impairs builds the bad cable once.
-var impairs = sync.OnceValues(func() (string, error) {
-	bin, err := goaoe()
-	if err != nil {
-		return "", err
-	}
-	out := filepath.Join(filepath.Dir(bin), "impair")
-	c := exec.Command("go", "build", "-o", out, "goaoe/test/guest/impair")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if text, err := c.CombinedOutput(); err != nil {
-		return out, fmt.Errorf("building impair: %w\n%s", err, text)
-	}
-	return out, nil
-})
 
 // joined makes a rig whose h0 and t0 have something in between: with cable "bridge" two switches with a cable of the MTU given between
 // them; with "ports" one whose ports have that MTU, so that the ends' own kernels refuse to send larger frames; else impair with these options, from the
@@ -74,10 +58,7 @@ func joined(t *testing.T, mtu int, cable string, bridgeMTU int) *rig {
 		}
 		return r
 	}
-	bin, err := impairs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	bin := program.Built(t, "goaoe/test/guest/impair")
 	r.run(r.middle, append(append([]string{bin}, strings.Fields(cable)...), "m0", "m1")...)
 	return r
 }
@@ -86,7 +67,7 @@ func joined(t *testing.T, mtu int, cable string, bridgeMTU int) *rig {
 func (r *rig) run(ns string, args ...string) (stop func()) {
 	r.t.Helper()
 	c := exec.Command("ip", append([]string{"netns", "exec", ns}, args...)...)
-	var log logBuffer
+	var log program.Log
 	c.Stdout, c.Stderr = &log, &log
 	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := c.Start(); err != nil {

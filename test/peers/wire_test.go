@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"encoding/binary"
+	"goaoe/test/program"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -374,7 +375,7 @@ func TestWirePing(t *testing.T) {
 		r.expect(okay, []string{"2000 requests sent, 2000 answered"}, "ping", "e0.1", "-f", "-c", "2000")
 		r.expect(failed, []string{"at most 9000"}, "ping", "e0.1", "-c", "1", "--size", "9001")
 		c := exec.Command("ip", "netns", "exec", r.host, r.bin, "ping", "e0.1", "--interval", "20ms")
-		var log logBuffer
+		var log program.Log
 		c.Stdout, c.Stderr = &log, &log
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
@@ -437,7 +438,7 @@ func TestWireDiscover(t *testing.T) {
 	r.expect(silent, []string{"e9.9: no target answered"}, "discover", "e9.9")
 	r.expect(failed, []string{`interface "h9" does not exist`}, "discover", "-i", "h9")
 
-	var log logBuffer
+	var log program.Log
 	c := exec.Command("ip", "netns", "exec", r.host, r.bin, "discover", "--watch", "--wait", "300ms", "-i", "h0")
 	c.Stdout, c.Stderr = &log, &log
 	if err := c.Start(); err != nil {

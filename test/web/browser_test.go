@@ -25,6 +25,7 @@ import (
 	"goaoe/internal/web"
 	"goaoe/internal/web/webtest"
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
 const token = "a-token-for-the-browser-suite"
@@ -60,11 +61,11 @@ var stops []func()
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	code := m.Run()
-	for i := len(stops) - 1; i >= 0; i-- {
-		stops[i]()
-	}
-	os.Exit(code)
+	program.Main(m, func() {
+		for i := len(stops) - 1; i >= 0; i-- {
+			stops[i]()
+		}
+	})
 }
 
 // tab is a page of the browser on a daemon that is made up.

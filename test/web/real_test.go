@@ -25,25 +25,8 @@ import (
 	"goaoe/internal/control/apitest"
 	"goaoe/internal/testnet"
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
-
-// lines is what a daemon logs.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // daemon is goaoe serve in a network namespace, with the page at 127.0.0.1:8480 of it, which forwarded leads to.
 type daemon struct {
@@ -52,7 +35,7 @@ type daemon struct {
 	dir, file string
 	bin       string
 	cmd       *exec.Cmd
-	log       *lines
+	log       *program.Log
 	forwarded string
 }
 
@@ -65,12 +48,7 @@ func serve(t *testing.T, exports string) *daemon {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	d := &daemon{T: t, dir: dir, file: filepath.Join(dir, "goaoe.toml"), bin: filepath.Join(dir, "goaoe")}
-	build := exec.Command("go", "build", "-o", d.bin, "goaoe/cmd/goaoe")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	d := &daemon{T: t, dir: dir, file: filepath.Join(dir, "goaoe.toml"), bin: program.Goaoe(t)}
 	text := fmt.Sprintf("[global]\nstate-directory = %q\n[control]\nsocket = %q\n[web]\nlisten = \"127.0.0.1:8480\"\ntoken-file = %q\n[defaults]\ninterfaces = [\"va\"]\n%s", dir+"/state", dir+"/s", dir+"/token", exports)
 	for name, content := range map[string]string{"goaoe.toml": text, "token": token + "\n"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
@@ -91,7 +69,7 @@ func serve(t *testing.T, exports string) *daemon {
 
 func (d *daemon) start() {
 	d.Helper()
-	d.log = &lines{}
+	d.log = &program.Log{}
 	d.cmd = exec.Command(d.bin, "serve", "-c", d.file)
 	d.cmd.Stderr = d.log
 	d.ns.Do(func() {
