@@ -20,18 +20,15 @@ import (
 
 // Disk is a target's disk, over all the paths that lead to it. Its methods may be called by several goroutines at a time.
 type Disk struct {
-	addr aoe.Addr
-	opt  Options
-	tune tuning
-	id   tagID
-	// busyPoll is Options.BusyPoll in nanoseconds. quickAnswer and quickAsk tell that the last answer, or the last descriptor of WaitFor's caller,
-	// came within that time; the receiver's.
-	busyPoll              int64
-	quickAnswer, quickAsk bool
-	wake                  *sys.EventFD
-	closing               chan struct{}
-	over                  chan struct{}                        // the background has ended
-	open                  func(name string) (link.Link, error) // opens a link anew; nil: cannot
+	addr    aoe.Addr
+	opt     Options
+	tune    tuning
+	id      tagID
+	busy    busy
+	wake    *sys.EventFD
+	closing chan struct{}
+	over    chan struct{}                        // the background has ended
+	open    func(name string) (link.Link, error) // opens a link anew; nil: cannot
 
 	sectors atomic.Uint64
 
@@ -90,7 +87,7 @@ var (
 
 // newDisk makes a disk without paths over some links, which belong to it from then on, also when it fails.
 func newDisk(links []link.Link, addr aoe.Addr, o Options, t tuning) (d *Disk, err error) {
-	d = &Disk{addr: addr, opt: o, tune: t, closing: make(chan struct{}), over: make(chan struct{}), askTag: newAskTag(), timer: 0, busyPoll: int64(max(o.BusyPoll, 0))}
+	d = &Disk{addr: addr, opt: o, tune: t, closing: make(chan struct{}), over: make(chan struct{}), askTag: newAskTag(), timer: 0, busy: busy{most: int64(max(o.BusyPoll, 0))}}
 	defer func() {
 		if err != nil {
 			for _, l := range links {
@@ -114,6 +111,10 @@ func newDisk(links []link.Link, addr aoe.Addr, o Options, t tuning) (d *Disk, er
 	d.frees = maxSlots
 	d.pool.New = func() any { return &op{w: waiter{wake: make(chan struct{}, 1)}} }
 	for _, l := range links {
+		if err := l.SetFilter(d.id.replies(addr)); err != nil {
+			d.id.free()
+			return nil, errors.Join(err, d.wake.Close())
+		}
 		d.ports = append(d.ports, &port{link: l, info: l.Info()})
 	}
 	d.setFDs()

@@ -165,6 +165,7 @@ func (d *Disk) reopen(now int64) {
 		if err != nil {
 			continue // later
 		}
+		_ = l.SetFilter(d.id.replies(d.addr)) // without it, it only wakes more often
 		_ = p.link.Close()
 		p.link, p.info, p.down = l, l.Info(), false
 		d.fds[i+1].Fd = int32(l.FD())

@@ -90,7 +90,7 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 		}
 	}
 	d.wakeAt = until
-	underWay := d.frees < maxSlots // an answer is waited for
+	underWay := maxSlots - d.frees // answers are waited for
 	d.mu.Unlock()
 	ready = d.sleep(until, fds, underWay)
 	d.mu.Lock()
@@ -112,30 +112,23 @@ func (d *Disk) turn(limit int64, fds []unix.PollFd) (ready bool) {
 }
 
 // sleep waits until a frame is there, one of fds is ready, or the time has come. It tells whether one of fds is ready.
-func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool) {
+func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay int) (ready bool) {
 	if d.pending() {
 		return len(fds) > 0 && look(fds)
 	}
-	start, spin := sys.Nanotime(), int64(0)
-	quick := &d.quickAsk // whether what comes next, a frame or one of fds, comes soon
-	if underWay {
-		quick = &d.quickAnswer
+	start, what := sys.Nanotime(), forAsk
+	if underWay > 0 {
+		what = forAnswer
 	}
 	switch {
-	case underWay && d.nap > 0:
+	case underWay > 0 && d.nap > 0:
 		_, _ = sys.Poll(d.fds[:1], min(d.nap, max(until-start, 0)))
-	case len(fds) > 0 && *quick:
-		spin = d.busyPoll
-	}
-	for {
 		if d.pending() {
 			return len(fds) > 0 && look(fds)
 		}
-		if spin == 0 || sys.Nanotime()-start > spin {
-			break
-		}
-		if !underWay && len(fds) > 0 && look(fds) {
-			return true
+	case len(fds) > 0 && underWay <= busyDepth && d.busy.worth(what, start):
+		if over, ready := d.spin(start, fds, what); over {
+			return ready
 		}
 	}
 	wait := int64(-1)
@@ -152,7 +145,7 @@ func (d *Disk) sleep(until int64, fds []unix.PollFd, underWay bool) (ready bool)
 		return false
 	}
 	if len(fds) > 0 {
-		*quick = sys.Nanotime()-start < d.busyPoll
+		d.busy.came(what, sys.Nanotime()-start)
 	}
 	for i := range fds {
 		fds[i].Revents = polled[len(d.fds)+i].Revents

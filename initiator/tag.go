@@ -6,6 +6,9 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"goaoe/aoe"
+	"goaoe/internal/link"
 )
 
 // A tag is, from the top: ownTag, the number of the Disk (idBits), a generation (genBits), the slot (slotBits). All sockets of a machine
@@ -74,6 +77,11 @@ func (t tagID) free() {
 // tag makes the tag of a slot's generation.
 func (t tagID) tag(slot int, gen uint32) uint32 {
 	return ownTag | t.n<<(genBits+slotBits) | gen<<slotBits | uint32(slot)
+}
+
+// replies is what the Disk wants to receive: the kernel keeps answers to others from its sockets, and from waking it.
+func (t tagID) replies(a aoe.Addr) *link.Filter {
+	return &link.Filter{Replies: &link.Replies{Addr: a, Tag: t.tag(0, 0), Mask: ^uint32(1<<(genBits+slotBits) - 1)}}
 }
 
 // read takes a tag apart; ok is false when it is not one of this Disk.

@@ -2,6 +2,7 @@ package initiator
 
 import (
 	"bytes"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -24,9 +25,18 @@ func pollable(t *testing.T) (*sys.EventFD, []unix.PollFd) {
 	return e, []unix.PollFd{{Fd: int32(e.FD()), Events: unix.POLLIN}}
 }
 
+// polling runs a test without and with busy polling, which must make no difference.
+func polling(t *testing.T, f func(t *testing.T, o Options)) {
+	for _, o := range []Options{{}, {BusyPoll: time.Millisecond}} {
+		t.Run(fmt.Sprintf("busy poll %v", o.BusyPoll), func(t *testing.T) { f(t, o) })
+	}
+}
+
 // TestWaitFor: a descriptor, a result and the time each end the waiting, and the descriptor is looked at in any case.
-func TestWaitFor(t *testing.T) {
-	f, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, Options{})
+func TestWaitFor(t *testing.T) { polling(t, testWaitFor) }
+
+func testWaitFor(t *testing.T, o Options) {
+	f, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, o)
 	q := d.NewQueue(4)
 	defer q.Close()
 	e, fds := pollable(t)
@@ -72,8 +82,10 @@ func TestWaitFor(t *testing.T) {
 }
 
 // TestWaitForBesideOthers: queues that wait for descriptors and callers that wait in ReadAt receive for each other, and none sleeps for ever.
-func TestWaitForBesideOthers(t *testing.T) {
-	_, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, Options{})
+func TestWaitForBesideOthers(t *testing.T) { polling(t, testWaitForBesideOthers) }
+
+func testWaitForBesideOthers(t *testing.T, o Options) {
+	_, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, o)
 	var wg sync.WaitGroup
 	for i := range 3 {
 		wg.Go(func() {
@@ -124,8 +136,10 @@ func TestWaitForBesideOthers(t *testing.T) {
 	wg.Wait()
 }
 
-func TestWaitForAllocatesNothing(t *testing.T) {
-	_, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, Options{})
+func TestWaitForAllocatesNothing(t *testing.T) { polling(t, testWaitForAllocatesNothing) }
+
+func testWaitForAllocatesNothing(t *testing.T, o Options) {
+	_, d := rig(t, 9000, mem.Faults{}, target.ExportConfig{}, o)
 	q := d.NewQueue(4)
 	defer q.Close()
 	_, fds := pollable(t)

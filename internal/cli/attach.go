@@ -83,7 +83,7 @@ func newAttachCmd(env *Env) *cobra.Command {
 	fl.StringVar(&f.socket, "socket", "", "path of the socket, implies --server (default: ADDRESS.sock in the run directory)")
 	fl.StringVar(&f.group, "group", "", "group whose members may use the socket (default: only its owner may)")
 	fl.BoolVarP(&f.foreground, "foreground", "f", false, "stay in the foreground, as systemd wants it")
-	fl.DurationVar(&f.busyPoll, "busy-poll", 0, "how long to look for the next request or answer before sleeping, if the last one came so soon: less latency, at the price of a processor, up to 1ms")
+	fl.DurationVar(&f.busyPoll, "busy-poll", attach.BusyPoll, "how long to look for the next request or answer before sleeping, if the last one came so soon and no other program wants the processor; 0 to 1ms, 0: never")
 	fl.StringVar(&f.dir, "run-dir", "", "where sockets and state go (default: "+attach.Dir+", or for users goaoe-attach in $XDG_RUNTIME_DIR)")
 	fl.StringVar(&f.loglevel, "log-level", "info", "error, warn, info or debug")
 	return cmd

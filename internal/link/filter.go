@@ -1,6 +1,7 @@
 package link
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"goaoe/aoe"
@@ -11,6 +12,8 @@ const (
 	offFlags = 14
 	offMajor = 16
 	offMinor = 18
+	offCmd   = 19
+	offTag   = 20
 	flagR    = 0x08
 )
 
@@ -22,10 +25,15 @@ const (
 //   - when it is a response sent to everybody (broadcast) by one of the exact addresses of f.Addrs: another target
 //     announces itself under an address of ours, which somebody should be told.
 //
-// A frame too short to have an address is not wanted.
+// With f.Replies a frame is wanted when it is a response (R flag set) that these are about.
+//
+// A frame too short to have what is looked at is not wanted.
 func (f *Filter) Wants(frame []byte) bool {
 	if f == nil {
 		return true
+	}
+	if f.Replies != nil {
+		return f.Replies.wants(frame)
 	}
 	if len(frame) <= offMinor {
 		return false
@@ -50,6 +58,19 @@ func (f *Filter) wantsAddr(a aoe.Addr) bool {
 		if a.Match(t) {
 			return true
 		}
+	}
+	return false
+}
+
+func (r *Replies) wants(frame []byte) bool {
+	if len(frame) <= offCmd || frame[offFlags]&flagR == 0 || frame[offMinor] != r.Addr.Minor || binary.BigEndian.Uint16(frame[offMajor:]) != r.Addr.Major {
+		return false
+	}
+	switch aoe.Command(frame[offCmd]) {
+	case aoe.CmdConfig:
+		return true
+	case aoe.CmdATA:
+		return len(frame) >= offTag+4 && binary.BigEndian.Uint32(frame[offTag:])&r.Mask == r.Tag
 	}
 	return false
 }

@@ -74,9 +74,17 @@ type Link interface {
 	Close() error
 }
 
-// Filter tells which frames a lane wants.
+// Filter tells which frames are wanted: a lane's by Addrs, or an initiator's by Replies.
 type Filter struct {
-	Addrs []aoe.Addr // addresses of the exports served on this interface, sorted; wildcards always pass
+	Addrs   []aoe.Addr // addresses of the exports served on this interface, sorted; wildcards always pass
+	Replies *Replies   // not nil: these, and Addrs means nothing
+}
+
+// Replies are what an initiator wants of one target: its replies to ATA commands whose tag has Tag in the bits of Mask, and all it says about
+// its configuration, announcements included.
+type Replies struct {
+	Addr      aoe.Addr
+	Tag, Mask uint32
 }
 
 // Checker is an optional ability of a Link: after poll reported an error state on FD, Check returns that error (ErrDown

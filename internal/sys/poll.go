@@ -30,3 +30,6 @@ func Poll(fds []unix.PollFd, timeoutNs int64) (int, error) {
 	}
 	return 0, fmt.Errorf("waiting for %d descriptors: %w", len(fds), errno)
 }
+
+// Yield lets another thread that waits for this processor run first. It is for loops that look for something; the call does not tell the scheduler that it may block.
+func Yield() { _, _, _ = unix.RawSyscall(unix.SYS_SCHED_YIELD, 0, 0, 0) }

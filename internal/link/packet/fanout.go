@@ -15,6 +15,8 @@ const (
 	offFlags = 14
 	offMajor = 16
 	offMinor = 18
+	offCmd   = 19
+	offTag   = 20
 	linkBase = 0xffe00000
 
 	flagR = 0x08 // in the byte at offFlags: a response

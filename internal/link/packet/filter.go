@@ -105,6 +105,9 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 	if f == nil {
 		return []bpf.Instruction{bpf.RetConstant{Val: accept}}
 	}
+	if f.Replies != nil {
+		return replies(f.Replies)
+	}
 	var keys, shelves, slots []uint32
 	for _, a := range f.Addrs {
 		if !a.Wild() {
@@ -147,6 +150,26 @@ func body(f *link.Filter, part int) []bpf.Instruction {
 		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: aoe.WildMinor, SkipTrue: 1},
 		bpf.RetConstant{Val: drop},
 	}, exact...)
+}
+
+// replies is the program for an initiator.
+func replies(r *link.Replies) []bpf.Instruction {
+	return []bpf.Instruction{
+		bpf.LoadAbsolute{Off: offFlags, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpBitsNotSet, Val: flagR, SkipTrue: 11},
+		bpf.LoadAbsolute{Off: offMajor, Size: 2},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(r.Addr.Major), SkipTrue: 9},
+		bpf.LoadAbsolute{Off: offMinor, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(r.Addr.Minor), SkipTrue: 7},
+		bpf.LoadAbsolute{Off: offCmd, Size: 1},
+		bpf.JumpIf{Cond: bpf.JumpEqual, Val: uint32(aoe.CmdConfig), SkipTrue: 4},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: uint32(aoe.CmdATA), SkipTrue: 4},
+		bpf.LoadAbsolute{Off: offTag, Size: 4},
+		bpf.ALUOpConstant{Op: bpf.ALUOpAnd, Val: r.Mask},
+		bpf.JumpIf{Cond: bpf.JumpNotEqual, Val: r.Tag, SkipTrue: 1},
+		bpf.RetConstant{Val: accept},
+		bpf.RetConstant{Val: drop},
+	}
 }
 
 // prologue drops what the host itself sent and what is for other hosts. Those are not only frames for other addresses that a

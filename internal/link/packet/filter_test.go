@@ -92,6 +92,30 @@ func TestFilterIsTheRule(t *testing.T) {
 	})
 }
 
+// TestReplyFilterIsTheRule does so for what initiators want.
+func TestReplyFilterIsTheRule(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		byteOf := func(what string, bits int) uint32 { return uint32(rapid.IntRange(0, bits).Draw(rt, what)) }
+		r := &link.Replies{Addr: aoe.Addr{Major: uint16(byteOf("shelf", 3)), Minor: uint8(byteOf("slot", 3))}, Mask: 0xff << 24, Tag: byteOf("own", 3) << 24}
+		f := &link.Filter{Replies: r}
+		v := vm(t, body(f, 1))
+		for range 60 {
+			frame := frameFor(aoe.Addr{Major: uint16(byteOf("shelf", 3)), Minor: uint8(byteOf("slot", 3))}, rapid.Bool().Draw(rt, "broadcast"), byteOf("response", 5) > 0)
+			if byteOf("known", 3) > 0 {
+				frame[16], frame[17], frame[18] = byte(r.Addr.Major>>8), byte(r.Addr.Major), r.Addr.Minor
+			}
+			frame[19], frame[20], frame[21], frame[23] = byte(byteOf("command", 3)), byte(byteOf("tag", 3)), byte(byteOf("slot of the tag", 255)), 7
+			if byteOf("short", 9) == 0 {
+				frame = frame[:byteOf("length", 59)]
+			}
+			got, want := accepts(t, v, frame), f.Wants(frame)
+			if got != want {
+				rt.Fatalf("replies %+v, frame %x: the program says %v, the rule %v", *r, frame, got, want)
+			}
+		}
+	})
+}
+
 // TestFilterOfMany checks the bounds: exact while the set fits, never too narrow, never longer than the kernel takes.
 func TestFilterOfMany(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
