@@ -202,6 +202,10 @@ func TestParseFio(t *testing.T) {
 	if err != nil || s.PerSecond != 1234.5 || s.P50 != 7 || s.P999 != 80.5 || s.Requests != 99 {
 		t.Errorf("%+v, %v", s, err)
 	}
+	s, err = parseFio(`{"jobs":[{"error":0,"read":{"iops":1,"total_ios":9,"clat_ns":{"mean":3},"lat_ns":{"mean":4,"percentile":{"50.000000":8000,"99.900000":9000}}}}]}`)
+	if err != nil || s.P50 != 8 || s.P999 != 9 {
+		t.Errorf("of the whole time: %+v, %v", s, err)
+	}
 	for _, bad := range []string{"", "fio: no such file", "{", `{"jobs":[]}`, `{"jobs":[{"error":5,"read":{"iops":1,"total_ios":1}}]}`, `{"jobs":[{}]}`} {
 		if _, err := parseFio(bad); err == nil {
 			t.Errorf("%q was taken for a result", bad)

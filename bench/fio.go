@@ -37,12 +37,14 @@ func (b *bench) fio(ctx context.Context, r row, c contestant) (sample, error) {
 
 // parseFio reads fio's JSON, which notes may precede.
 func parseFio(out string) (sample, error) {
+	type times struct {
+		Percentile map[string]float64 `json:"percentile"`
+	}
 	type half struct {
 		IOPS float64 `json:"iops"`
 		N    uint64  `json:"total_ios"`
-		Clat struct {
-			Percentile map[string]float64 `json:"percentile"`
-		} `json:"clat_ns"`
+		Clat times   `json:"clat_ns"` // from the end of the submission
+		Lat  times   `json:"lat_ns"`  // from its beginning; with percentiles only where they were asked for
 	}
 	var v struct {
 		Jobs []struct {
@@ -67,6 +69,9 @@ func parseFio(out string) (sample, error) {
 	}
 	if h.N == 0 || h.IOPS <= 0 {
 		return sample{}, errors.New("fio did no I/O")
+	}
+	if len(h.Lat.Percentile) > 0 {
+		h.Clat = h.Lat
 	}
 	return sample{PerSecond: h.IOPS, P50: h.Clat.Percentile["50.000000"] / 1e3, P999: h.Clat.Percentile["99.900000"] / 1e3, Requests: h.N}, nil
 }
