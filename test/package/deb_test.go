@@ -24,6 +24,7 @@ func TestDebianPackage(t *testing.T) {
 	reloaded(m)
 	controlled(m)
 	instance(m)
+	attached(m)
 	upgraded(m)
 	removed(m)
 }
@@ -137,6 +138,34 @@ func instance(m *machine) {
 	m.wants("goaoe discover -i i0", "e0.1", "e0.2", "e1.0")
 	m.wants("ps -ww -o user=,args= -p "+m.property("goaoe-export@e1.0", "MainPID"), "goaoe ", "--queue-length 32 e1.0=/srv/one.img")
 	m.wants("stat -c '%a %U:%G' /run/goaoe-export/e1.0/control.sock", "660 goaoe:goaoe")
+}
+
+// attached: the other end's unit makes the disk usable, shut in as it is; a process that was killed is started again, and a stop takes all of it away. The
+// kernel of this machine has no NBD driver as a rule, so it is a server on a socket; test/guest has the device.
+func attached(m *machine) {
+	m.t.Helper()
+	need.Programs(m.t, "nbdcopy")
+	const unit, uri = "goaoe-attach@e0.1", "'nbd+unix:///?socket=/run/goaoe-attach/e0.1.sock'"
+	m.run("mkdir -p /etc/goaoe/attach.d && echo 'OPTIONS=--server --interface i0 --timeout 20s' >/etc/goaoe/attach.d/e0.1.conf")
+	m.run("systemctl start " + unit) // returns when the disk can be used
+	m.wants("systemctl show -P StatusText "+unit, "e0.1 as nbd+unix:///?socket=/run/goaoe-attach/e0.1.sock")
+	m.wants("goaoe attached", "e0.1", "/run/goaoe-attach/e0.1.sock")
+	m.wants("grep -hE 'Seccomp:|NoNewPrivs' /proc/"+m.property(unit, "MainPID")+"/status", "Seccomp:\t2", "NoNewPrivs:\t1")
+	m.run("head -c 1M /dev/urandom >/srv/data && nbdcopy --flush /srv/data " + uri + " && cmp /srv/data /srv/disk.img")
+
+	before := m.property(unit, "MainPID")
+	m.run("systemctl kill -s KILL " + unit)
+	m.eventually("systemctl show -p NRestarts -p ActiveState "+unit, "NRestarts=1", "ActiveState=active")
+	if now := m.property(unit, "MainPID"); now == before {
+		m.t.Errorf("process %s was killed, and is there", now)
+	}
+	m.run("nbdcopy " + uri + " /srv/back && cmp /srv/data /srv/back")
+
+	m.run("systemctl stop " + unit)
+	if got := m.property(unit, "Result"); got != "success" {
+		m.t.Errorf("the end of the unit: %s", got)
+	}
+	m.run("! test -e /run/goaoe-attach/e0.1.sock && rm /srv/data /srv/back")
 }
 
 // upgraded: the new program serves within seconds, the edited file is kept, whatever ran before runs again, and nothing else.
