@@ -6,6 +6,7 @@
 //	<!-- run -->               as it is
 //	<!-- run: daemon -->       while a daemon runs with /etc/goaoe/goaoe.toml, which is made when the page has not made one
 //	<!-- run: moment -->       the same, with an initiator that asks all the time; each command may go on, and is ended after 2 s, when it has printed something
+//	<!-- run: load -->         the same, with an initiator that reads without a pause
 //	<!-- run: target -->       while targets run at the other end of eth1 and eth2: e0.1 on both, e0.2 on eth1
 //	<!-- run: target 3 -->     the same; each command is interrupted (SIGINT) after so many seconds
 //	<!-- run: background -->   the last command serves: it is started, waited for and ended
@@ -58,6 +59,12 @@ daemon() {
 	goaoe serve 2>/run/goaoe/test/daemon.log & DAEMON=$!
 	wait_ready /run/goaoe/test/daemon.log $DAEMON
 }
+load() {
+	daemon
+	[ -z "${LOAD:-}" ] || return 0
+	goaoe bench 0.1 -i peer1 -q --duration 150s >/dev/null & LOAD=$!
+	sleep 1
+}
 moment() {
 	daemon
 	if [ -z "${TRAFFIC:-}" ]; then
@@ -97,6 +104,7 @@ target() {
 finish() { [ -z "${TARGET:-}" ] || { kill $TARGET; wait $TARGET; }; daemon_end; }
 daemon_end() {
 	[ -z "${TRAFFIC:-}" ] || kill $TRAFFIC
+	[ -z "${LOAD:-}" ] || kill $LOAD
 	[ -z "${DAEMON:-}" ] || { kill $DAEMON; wait $DAEMON; }
 }
 `
@@ -116,6 +124,8 @@ func script(t *testing.T, page string) string {
 		switch kind {
 		case "":
 		case "moment":
+		case "load":
+			b.WriteString("load\n")
 		case "daemon":
 			b.WriteString("daemon\n")
 		case "target", "target 3": // seconds
@@ -153,7 +163,7 @@ func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + 
 
 func TestCommandsOfTheDocumentation(t *testing.T) {
 	need.Root(t)
-	need.Programs(t, "curl", "jq", "python3", "unshare", "qemu-img")
+	need.Programs(t, "curl", "jq", "python3", "unshare", "qemu-img", "perf")
 	bin := t.TempDir()
 	build := exec.Command("go", "build", "-o", filepath.Join(bin, "goaoe"), "../../cmd/goaoe")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
