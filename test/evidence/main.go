@@ -38,10 +38,9 @@ func parts(s sizes, targets [][2]string) []part {
 	fresh := []string{"./internal/sim", "-run", "^TestSeeds$", "-sim.for", s.soak.String(), "-sim.from", fmt.Sprint(time.Now().Unix(), "000000")}
 	all := []part{
 		{name: "sim", title: "The simulator", runs: [][]string{sim}, figures: simFigures},
-		{name: "soak", title: "The simulator, with seeds that nobody has run before", runs: [][]string{fresh}, figures: seedFigures},
 		{name: "power", title: "Power cuts", runs: [][]string{{"./test/guest", "-run", "^TestPowerCut$", "-power.cuts", fmt.Sprint(s.cuts)}}, figures: powerFigures},
-		{name: "faults", title: "Faults below the target, with the Linux driver", runs: [][]string{{"./test/guest", "-run", "^TestLinux(While|Target|Multipath|OverABadCable)"}}},
 		{name: "hostile", title: "Hostile frames, floods, and one that is greedy", runs: [][]string{{"./test/hostile"}}, env: []string{fmt.Sprint("GOAOE_SOAK_FRAMES=", s.frames)}, figures: hostileFigures},
+		{name: "faults", title: "Faults below the target, with the Linux driver", runs: [][]string{{"./test/guest", "-run", "^TestLinux(While|Target|Multipath|OverABadCable)"}}},
 		{name: "fuzz", title: "Fuzzing"},
 		{name: "privilege", title: "Breaking out, and the ways in: sandbox, opener, API, page", runs: [][]string{
 			{"./internal/sandbox", "./internal/opener", "./internal/control", "./internal/web"}, {"./test/control", "-run", "^Test(Confined|Sandbox|API|Abuse|OneWins|WhoMay)"}}},
@@ -51,6 +50,7 @@ func parts(s sizes, targets [][2]string) []part {
 		{name: "control", title: "Commands, and the programs that goaoe takes the place of", runs: [][]string{{"./test/control", "-skip", upgrades + "|^Test(Confined|Sandbox|API|Abuse|OneWins|WhoMay)"}}},
 		{name: "initiator", title: "The initiator, over bad wires and with targets that die", runs: [][]string{{"./initiator", "./test/attach"}}},
 		{name: "units", title: "Order, durability and limits, part by part", runs: [][]string{{"./aoe", "./ata", "./internal/target", "./internal/engine", "./internal/store/...", "./internal/link/..."}}},
+		{name: "soak", title: "The simulator, with seeds that nobody has run before", runs: [][]string{fresh}, figures: seedFigures},
 	}
 	for i := range all {
 		if all[i].name == "fuzz" {
@@ -117,9 +117,9 @@ func write(path string, s sizes, only string) error {
 			failed = append(failed, fmt.Errorf("%s: %d failed", p.name, o.failed))
 		}
 		done = append(done, o)
-	}
-	if err := os.WriteFile(path, []byte(page(done, versions)), 0o644); err != nil {
-		return err
+		if err := os.WriteFile(path, []byte(page(done, versions)), 0o644); err != nil { // also when it is ended early: what ran is there
+			return err
+		}
 	}
 	if len(failed) > 0 {
 		return fmt.Errorf("%w\n%s says which", errors.Join(failed...), filepath.Base(path))
