@@ -324,8 +324,13 @@ func TestRubbish(t *testing.T) {
 			}
 		})
 	}
+	r.well("all that")
 	r.asked()
-	r = newRig(t, &madeUp{}, time.Second, 5*time.Second) // some of these wait for more
+}
+
+// TestRubbishBytes: the same with what is no request. Some of it waits for more, until the server cuts it off.
+func TestRubbishBytes(t *testing.T) {
+	r := newRig(t, &madeUp{}, time.Second, 5*time.Second)
 	for _, b := range []string{"", "\r\n\r\n", "GET\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /v1/status HTTP/9.9\r\n\r\n", "GET /v1/status HTTP/1.1\r\nHost: a b\r\n\r\n",
 		"GET /v1/status HTTP/1.1\r\nHost: x\r\nX: a\rb\r\n\r\n", "GET /v1/status HTTP/1.1\nNo colon\n\n", strings.Repeat("A", 300<<10), "POST /v1/changes HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
 		"POST /v1/changes HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n"} {
