@@ -45,9 +45,9 @@ type arrival struct {
 	acct  *account
 	lane  int // that took it
 	h     header
-	at    int64 // time stamp
-	epoch int
-	gen   int // of the export in the engine
+	at    int64  // time stamp
+	epoch [2]int // jumps of the clock before the frame was stamped, and before it was taken: stamps are compared only where both are the same
+	gen   int    // of the export in the engine
 	v     verdict
 	regs  []byte // bytes 24 to 35
 	sum   uint64 // of the payload that counts
@@ -171,7 +171,7 @@ func (m *model) arrive(lane int, p *port, f frame) {
 		if v.what == oSilent {
 			continue
 		}
-		a := &arrival{pos: m.pos, x: x, p: p, acct: p.acct, lane: lane, h: h, at: f.time, epoch: m.epoch, gen: x.gen, v: v}
+		a := &arrival{pos: m.pos, x: x, p: p, acct: p.acct, lane: lane, h: h, at: f.time, epoch: [2]int{f.epoch, m.epoch}, gen: x.gen, v: v}
 		if h.cmd == 0 {
 			a.regs = bytes.Clone(f.data[24:36])
 		}

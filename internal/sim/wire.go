@@ -14,6 +14,7 @@ import (
 type frame struct {
 	data   []byte
 	time   int64 // time stamp of the target's kernel
+	epoch  int   // jumps of the clock before it
 	tagged bool
 	tci    uint16
 }
@@ -139,7 +140,7 @@ func (p *port) receive(b []byte, r *rand.Rand) {
 		return
 	}
 	w := p.w
-	f := frame{data: b, time: w.realtime()}
+	f := frame{data: b, time: w.realtime(), epoch: w.model.epoch}
 	if !w.healed && r.IntN(200) == 0 {
 		f.tagged, f.tci = true, uint16(r.IntN(3))
 	}
