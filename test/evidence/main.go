@@ -2,7 +2,7 @@
 // which seeds and versions, and what was found.
 //
 //	make evidence                                       everything, about an hour on two processors, as root
-//	go run ./test/evidence -only sim,power -cuts 20     parts of it; the others are left out of the page
+//	go run ./test/evidence -only sim,power -cuts 20     parts of it anew; the others stay in the page as they are
 //
 // Each part is one or several runs of go test. Tests that have figures of their own write them, as JSON, to the folder that GOAOE_EVIDENCE names.
 package main
@@ -67,7 +67,7 @@ const upgrades = "^Test(RestartUnderLoad|StateOfOtherVersions)$"
 
 func main() {
 	out := flag.String("o", "docs/evidence.md", "the page to write")
-	only := flag.String("only", "", "names of parts, with commas; empty means all")
+	only := flag.String("only", "", "names of parts, with commas, that are run; the others stay as the page has them; empty means all")
 	var s sizes
 	flag.IntVar(&s.seeds, "seeds", 50000, "runs of the simulator")
 	flag.IntVar(&s.cuts, "cuts", 10, "power cuts in each mode")
@@ -103,15 +103,26 @@ func write(path string, s sizes, only string) error {
 			return fmt.Errorf("-only %s: there is no such part: %s", w, strings.Join(names, ", "))
 		}
 	}
-	versions := versions() // as it is now: the page that is written below changes the tree
+	versions, state := versions() // as they are now: the page that is written below changes the tree
 	var done []outcome
+	old := map[string]section{}
+	if len(wanted) > 0 {
+		if old, err = sections(path); err != nil {
+			return err
+		}
+	}
 	var failed []error
 	for _, p := range all {
 		if len(wanted) > 0 && !slices.Contains(wanted, p.name) {
+			if kept, ok := old[p.title]; ok {
+				done = append(done, outcome{part: p, kept: &kept})
+			}
 			continue
 		}
 		fmt.Fprintf(os.Stderr, "%s %s ...\n", time.Now().Format(time.TimeOnly), p.title)
+		at := time.Now().UTC()
 		o := p.run(dir)
+		o.state = fmt.Sprintf("Run with goaoe %s on %s.", state, at.Format("2006-01-02 at 15:04 UTC"))
 		fmt.Fprintf(os.Stderr, "  %d passed, %d failed, %d skipped in %v\n", o.passed, o.failed, o.skipped, o.took.Round(time.Second))
 		if o.failed > 0 {
 			failed = append(failed, fmt.Errorf("%s: %d failed", p.name, o.failed))

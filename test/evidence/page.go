@@ -4,7 +4,9 @@ import (
 	"bufio"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"os/exec"
@@ -36,12 +38,21 @@ func page(done []outcome, versions string) string {
 	b.WriteString("\n| what | passed | failed | skipped | took |\n| --- | --- | --- | --- | --- |\n")
 	var took time.Duration
 	for _, o := range done {
+		if o.kept != nil {
+			b.WriteString(o.kept.row + "\n")
+			took += o.kept.took
+			continue
+		}
 		fmt.Fprintf(&b, "| [%s](#%s) | %d | %d | %d | %v |\n", o.title, anchor(o.title), o.passed, o.failed, o.skipped, o.took.Round(time.Second))
 		took += o.took
 	}
-	fmt.Fprintf(&b, "\nAll of it took %v, building included.\n", took.Round(time.Second))
+	fmt.Fprintf(&b, "\nAll of it took %v, building and waiting included.\n", took.Round(time.Second))
 	for _, o := range done {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n", o.title, commands(o.part))
+		if o.kept != nil {
+			b.WriteString(o.kept.text)
+			continue
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n%s\n\n", o.title, commands(o.part), o.state)
 		if o.text != "" {
 			b.WriteString(o.text + "\n")
 		}
@@ -50,6 +61,33 @@ func page(done []outcome, versions string) string {
 		}
 	}
 	return b.String() + "\n" + found
+}
+
+// section is what a page has of a part: its row of the table, and its text with the heading.
+type section struct {
+	row, text string
+	took      time.Duration
+}
+
+var rowOf = regexp.MustCompile(`(?m)^\| \[(.*)\]\(#.*\) \|.* \| (\S+) \|$`)
+
+// sections takes a page apart, by title. Without a page there are none.
+func sections(path string) (map[string]section, error) {
+	page, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	out := map[string]section{}
+	for _, m := range rowOf.FindAllStringSubmatch(string(page), -1) {
+		took, err := time.ParseDuration(m[2])
+		_, text, ok := strings.Cut(string(page), "\n## "+m[1]+"\n")
+		if err != nil || !ok {
+			return nil, fmt.Errorf("%s: the row of %q cannot be read, or has no section", path, m[1])
+		}
+		text, _, _ = strings.Cut(text, "\n## ")
+		out[m[1]] = section{m[0], "\n## " + m[1] + "\n" + text, took}
+	}
+	return out, nil
 }
 
 // commands is what was run.
@@ -86,8 +124,8 @@ func anchor(title string) string {
 	return strings.ReplaceAll(noAnchor.ReplaceAllString(strings.ToLower(title), ""), " ", "-")
 }
 
-// versions tells what was tried, and with what.
-func versions() string {
+// versions tells what was tried, and with what, and the state of the source.
+func versions() (all, state string) {
 	first := func(name string, args ...string) string {
 		out, err := exec.Command(name, args...).Output()
 		if err != nil {
@@ -96,11 +134,13 @@ func versions() string {
 		line, _, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
 		return line
 	}
+	state = first("git", "describe", "--tags", "--always", "--dirty")
 	kernel, _, _ := strings.Cut(first("uname", "-r"), "-")
-	return fmt.Sprintf("goaoe %s, %s, Linux %s, %d processors, on %s. Beside it: %s, vblade %s, aoetools %s, %s, %s.\n",
-		first("git", "describe", "--tags", "--always", "--dirty"), runtime.Version(), kernel, runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"),
+	all = fmt.Sprintf("goaoe %s, %s, Linux %s, %d processors, on %s. Beside it: %s, vblade %s, aoetools %s, %s, %s.\n",
+		state, runtime.Version(), kernel, runtime.NumCPU(), time.Now().UTC().Format("2006-01-02"),
 		first("qemu-system-x86_64", "--version"), first("dpkg-query", "-W", "-f", "${Version}", "vblade"), first("dpkg-query", "-W", "-f", "${Version}", "aoetools"),
 		first("fio", "--version"), first("nbdkit", "--version"))
+	return all, state
 }
 
 // powerFigures is the table of the power cuts.
@@ -189,6 +229,9 @@ func seedFigures(dir string) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%s: %w", k, err)
 		}
+	}
+	if sim.Seeds.Seeds == 0 {
+		return "**TestSeeds found a fault**, or did not run.\n", nil
 	}
 	return fmt.Sprintf("%d seeds from %d on, in %d s, without a fault found. In them: %s.\n\nThings that must happen in a simulation, or it would look for nothing there: %s.\n",
 		sim.Seeds.Seeds, sim.Seeds.First, sim.Seeds.Seconds, counts(plain), counts(seen)), nil

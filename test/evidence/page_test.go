@@ -53,6 +53,32 @@ func TestPage(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", want, got)
 		}
 	}
+	// What is not run again stays, word for word.
+	path := filepath.Join(dir, "page.md")
+	if err := os.WriteFile(path, []byte(got), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	old, err := sections(path)
+	if err != nil || len(old) != len(done) {
+		t.Fatalf("%d sections of %d, %v", len(old), len(done), err)
+	}
+	for i := range done {
+		if kept := old[done[i].title]; i != 1 {
+			done[i].kept = &kept
+		}
+	}
+	if again := page(done, "versions\n"); again != got {
+		t.Errorf("taken apart and put together it is another page:\n%s", again)
+	}
+	if none, err := sections(filepath.Join(dir, "none")); err != nil || len(none) != 0 {
+		t.Errorf("no page: %v, %v", none, err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "sim.json"), []byte(`{"variants":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := seedFigures(dir); err != nil || strings.Contains(text, "without a fault") {
+		t.Errorf("seeds that failed: %q, %v", text, err)
+	}
 	if _, err := simFigures(t.TempDir()); err == nil {
 		t.Error("figures that are not there are no error")
 	}

@@ -24,7 +24,8 @@ type outcome struct {
 	cases                   map[string]int
 	fuzzed                  []fuzzed
 	took                    time.Duration
-	text                    string
+	state, text             string   // what it was run with, and its figures
+	kept                    *section // it was not run: what the page has
 }
 
 // fuzzed is what came of a fuzz target.
