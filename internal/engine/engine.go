@@ -67,6 +67,7 @@ type Export struct {
 	Target      *target.Export // its ID is set by the engine
 	Store       store.Store    // stays the caller's to close, after RemoveExport
 	QueueLength int            // operations on the store at once, MinQueueLength to MaxQueueLength
+	Limits      *Limits        // of its initiators; nil: none. See SetLimits
 
 	lane int
 }
@@ -225,6 +226,9 @@ func (e *Engine) LaneStats(i int) *stats.Lane { return &e.lanes[i].stats }
 func (e *Engine) AddExport(x *Export) error {
 	if x.QueueLength < MinQueueLength || x.QueueLength > MaxQueueLength {
 		return fmt.Errorf("%v: queue-length = %d: must be %d to %d", x.Target.Addr(), x.QueueLength, MinQueueLength, MaxQueueLength)
+	}
+	if err := x.Limits.check(); err != nil {
+		return fmt.Errorf("%v: %w", x.Target.Addr(), err)
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -8,7 +8,9 @@ import "math/bits"
 // than its even part of all of it, or, alone, those three quarters; so the last quarter is free for those that hold little. What is refused is not answered, and
 // asked for again: AoE knows no other way to slow an initiator down. A single one that keeps to the buffer count it was told never gets there.
 //
-// Turns: of the requests that may run and wait for room on the store, each initiator's oldest gets its turn in a circle. Requests that overlap are not
+// Turns: of the requests that may run and wait for room on the store, each initiator's oldest gets its turn in a circle. Bytes count: a request of
+// more than 4 KiB costs its initiator as many turns as it has 4 KiB, begun ones included; it is served first and the turns
+// are left out afterwards, while others wait (deficit round robin, Shreedhar and Varghese 1995, with the deficit paid later). Requests that overlap are not
 // among them until the earlier one is done (order.go), so any choice keeps their order.
 //
 // Initiators are told apart by a hash of their Ethernet address; two of the same hash share what is one's part. Nothing allocates, and with
@@ -28,6 +30,7 @@ type fair struct {
 	first, last [sources]*slot // requests that may run
 	mask        uint64         // which of them are not empty
 	next        uint8          // whose turn is next
+	debt        [sources]uint8 // turns to leave out, for large requests
 }
 
 // took counts a slot that an initiator has got.
@@ -83,13 +86,32 @@ func (f *fair) push(s *slot) {
 // any tells whether a request may run.
 func (f *fair) any() bool { return f.mask != 0 }
 
+// turn returns whose turn is next of those with requests.
+func (f *fair) turn() uint8 {
+	return (f.next + uint8(bits.TrailingZeros64(bits.RotateLeft64(f.mask, -int(f.next))))) % sources
+}
+
+// turnBytes is how much one turn is good for.
+const turnBytes = 4096
+
+// turnsBeyond is how many turns a request costs beyond its own.
+func turnsBeyond(s *slot) uint8 {
+	return uint8(min(max(s.bytes()-1, 0)/turnBytes, 255))
+}
+
 // pop returns the oldest request of the initiator whose turn it is, or nil.
 func (f *fair) pop() *slot {
 	if f.mask == 0 {
 		return nil
 	}
-	n := (f.next + uint8(bits.TrailingZeros64(bits.RotateLeft64(f.mask, -int(f.next))))) % sources
+	n := f.turn()
+	for f.debt[n] > 0 && f.mask != 1<<n {
+		f.debt[n]--
+		f.next = (n + 1) % sources
+		n = f.turn()
+	}
 	s := f.first[n]
+	f.debt[n] = turnsBeyond(s)
 	if f.first[n] = s.nextReady; f.first[n] == nil {
 		f.last[n] = nil
 		f.mask &^= 1 << n

@@ -30,10 +30,10 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		te.Stats.Retransmits.Inc()
 		l.ini.Retransmits.Inc()
 	}
-	if x.queued+x.waiting > 0 || x.writes > 0 {
+	if x.queued+x.waiting+x.limited > 0 || x.writes > 0 {
 		if o := x.repetition(f.Data, &spec); o != nil {
 			silent := p // the interface of the one of the two that gets no reply
-			if o.state == slotWaiting || o.state == slotReady {
+			if o.waits() {
 				silent = o.port
 				copy(o.req, f.Data[:reqHeader])
 				o.port, o.time = p, f.Time
@@ -96,10 +96,13 @@ func (l *lane) drop(p *lanePort, x *laneExport, d stats.Drop) {
 	x.te.Stats.Drops[d].Inc()
 }
 
-// start runs a request that nothing is in the way of: from memory if possible, else on the store, else when
+// start runs a request that nothing is in the way of but its initiator's limits: from memory if possible, else on the store, else when
 // the store has room.
 func (l *lane) start(s *slot) {
 	x := s.exp
+	if x.limits != nil && !l.within(s) {
+		return
+	}
 	if s.io.Kind == target.IORead && x.view != nil {
 		if v := x.view.View(int64(s.io.LBA)*store.SectorSize, s.io.Count*store.SectorSize); v != nil {
 			l.replyView(s, v)

@@ -62,7 +62,11 @@ type lane struct {
 	mono int64  // the same moment on the clock of sys.Nanotime
 	sent int64  // when the link last took messages, on that clock
 	nth  uint64 // counts turns
-	acts bool   // this turn did something
+	// Of limits: the exports with requests that wait for them, when those may go, and the turn in which the clocks were read.
+	limited *laneExport
+	limitAt int64 // on the clock of sys.Nanotime
+	timed   uint64
+	acts    bool // this turn did something
 
 	spin     time.Duration // how long to look for work before sleeping, at this moment
 	pollFDs  []unix.PollFd
@@ -153,6 +157,9 @@ func (l *lane) turn() bool {
 	if !l.stopping {
 		l.receive()
 	}
+	if l.limited != nil {
+		l.serveLimited()
+	}
 	for _, x := range l.set.Executors() {
 		x.Flush()
 	}
@@ -218,6 +225,7 @@ func (l *lane) receive() {
 	}
 	l.acts = true
 	l.now, l.mono = l.clocks()
+	l.timed = l.nth
 	l.ini = nil // it may have lost its place since
 	if busy == 1 {
 		for i := 0; i < only.nf; i++ {
@@ -386,10 +394,10 @@ func (l *lane) pending() bool {
 			return true
 		}
 	}
-	return false
+	return l.limitsDue()
 }
 
-// sleep waits for a frame, a completion, room to send or mail.
+// sleep waits for a frame, a completion, room to send, mail, or the moment at which somebody's limit lets more through.
 func (l *lane) sleep() {
 	fds := append(l.pollFDs[:0], unix.PollFd{Fd: int32(l.wake.FD()), Events: unix.POLLIN})
 	timeout := int64(-1)
@@ -411,6 +419,11 @@ func (l *lane) sleep() {
 	for _, x := range l.set.Executors() {
 		if x.FD() >= 0 {
 			fds = append(fds, unix.PollFd{Fd: int32(x.FD()), Events: unix.POLLIN})
+		}
+	}
+	if l.limited != nil {
+		if d := max(0, l.limitAt-l.nanotime()); timeout < 0 || d < timeout {
+			timeout = d
 		}
 	}
 	l.pollFDs = fds

@@ -11,7 +11,7 @@ func (l *lane) addExport(x *Export) error {
 	if err != nil {
 		return err
 	}
-	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength}
+	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, limits: newLimiter(x.Limits)}
 	le.view, _ = ch.(store.Viewer)
 	if err := l.slots.grow(l.slotsNeeded(le)); err != nil {
 		ch.Close()
@@ -41,12 +41,16 @@ func (l *lane) removeExport(x *Export, drained chan struct{}) {
 		le.drained = nil
 	}
 	le.closing, le.drained = true, drained
+	l.setLimits(le, nil) // what waits for them must not hold up the end
 	l.settle(le)
 }
 
 // settle ends an export that is being removed once nothing of it is in flight.
 func (l *lane) settle(x *laneExport) {
 	if !x.closing || x.held > 0 {
+		return
+	}
+	if l.exports[x.te.ID] != x { // it is done already
 		return
 	}
 	x.ch.Close()

@@ -23,9 +23,14 @@ type laneExport struct {
 	writes  int // requests in the list that write
 	waiting int // requests in the list that wait for an overlapping one
 	queued  int // requests that may run but wait for room on the store
+	limited int // requests that wait for their initiator's limits
 
 	first, last *slot // arrival order: everything that is not done
 	fair        fair  // who holds how much, and what may run
+
+	limits    *limiter    // nil: none
+	limitNext *laneExport // list of exports with requests that wait for their initiators' limits
+	listed    bool        // in that list
 
 	pumpNext *laneExport // list of exports to pump at the end of the turn
 	pumping  bool        // in that list
@@ -129,8 +134,7 @@ func (x *laneExport) repetition(frame []byte, spec *target.IOSpec) *slot {
 		if !bytes.Equal(o.req[6:12], frame[6:12]) || !bytes.Equal(o.req[24:reqHeader], frame[24:reqHeader]) {
 			continue
 		}
-		waits := o.state == slotWaiting || o.state == slotReady
-		if !waits && !bytes.Equal(o.req[20:24], frame[20:24]) {
+		if !o.waits() && !bytes.Equal(o.req[20:24], frame[20:24]) {
 			continue
 		}
 		if n := payloadLen(spec); n > 0 && !bytes.Equal(o.data[:n], frame[reqHeader:reqHeader+n]) {

@@ -29,6 +29,7 @@ type slotState uint8
 const (
 	slotFree    slotState = iota
 	slotWaiting           // an earlier request that overlaps it is not done
+	slotLimited           // may run; its initiator has used up its limits
 	slotReady             // may run; the export's queue length is used up
 	slotStore             // on the store
 	slotView              // a read without a copy: in the send queue, and still in order
@@ -59,11 +60,17 @@ type slot struct {
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
-	nextReady  *slot // queue of what may run
+	nextReady  *slot // queue of what may run, or of what waits for the initiator's limits
 	source     uint8 // of the initiator, see fair
 	counted    bool  // among what the initiator holds
+	passed     bool  // counted against the initiator's limits
 	nextFree   *slot
 	part       int // discard: next range
+}
+
+// waits tells whether the request has not begun.
+func (s *slot) waits() bool {
+	return s.state == slotWaiting || s.state == slotLimited || s.state == slotReady
 }
 
 // pool hands out slots. The most recently used comes first, so that memory that was never needed is never touched.
@@ -227,7 +234,7 @@ func (p *pool) put(s *slot) {
 	if s.ini != nil {
 		s.ini.InFlight.Dec()
 	}
-	s.exp, s.port, s.ini, s.part = nil, nil, nil, 0
+	s.exp, s.port, s.ini, s.part, s.passed = nil, nil, nil, 0, false
 	if s.gen != p.gen {
 		p.detach(s)
 		p.attach(s)

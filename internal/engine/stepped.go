@@ -143,7 +143,7 @@ func (l *lane) audit() error {
 }
 
 func (x *laneExport) audit() error {
-	var held, writes, waiting, onStore, ready int
+	var held, writes, waiting, onStore, ready, limited int
 	for s := x.first; s != nil; s = s.next {
 		if s.exp != x {
 			return fmt.Errorf("slot %d is in the order of another export", s.op.User)
@@ -166,6 +166,8 @@ func (x *laneExport) audit() error {
 			waiting++
 		case slotReady:
 			ready++
+		case slotLimited:
+			limited++
 		case slotStore:
 			onStore++
 		case slotView:
@@ -181,6 +183,9 @@ func (x *laneExport) audit() error {
 		for s := x.fair.first[n]; s != nil; s = s.nextReady {
 			list++
 		}
+	}
+	if err := x.auditLimits(limited); err != nil {
+		return err
 	}
 	switch {
 	case held != x.held || writes != x.writes || waiting != x.waiting || onStore != x.onStore || ready != x.queued || list != ready:

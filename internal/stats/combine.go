@@ -43,7 +43,7 @@ func each(a, b []*uint64, f func(a, b uint64) uint64) {
 
 func (s *ExportSnapshot) counters() []*uint64 {
 	return []*uint64{
-		&s.Reads, &s.Writes, &s.Flushes, &s.Discards, &s.Others, &s.ReadBytes, &s.WriteBytes, &s.Views, &s.Waits, &s.Stalls,
+		&s.Reads, &s.Writes, &s.Flushes, &s.Discards, &s.Others, &s.ReadBytes, &s.WriteBytes, &s.Views, &s.Waits, &s.Stalls, &s.Limited,
 		&s.Retransmits, &s.Slow, &s.Errors, &s.Rejects, &s.Storage.Ops, &s.Storage.Batches, &s.Storage.Syncs, &s.Storage.SyncWrites,
 	}
 }
@@ -97,7 +97,7 @@ func (s PortSnapshot) Add(other PortSnapshot) PortSnapshot { return s.combine(ot
 
 func (s *InitiatorSnapshot) counters() []*uint64 {
 	return []*uint64{
-		&s.Requests, &s.Reads, &s.Writes, &s.ReadBytes, &s.WriteBytes, &s.Errors, &s.Rejects, &s.Denied, &s.Drops, &s.Retransmits, &s.BusyNs,
+		&s.Requests, &s.Reads, &s.Writes, &s.ReadBytes, &s.WriteBytes, &s.Errors, &s.Rejects, &s.Denied, &s.Drops, &s.Retransmits, &s.Limited, &s.BusyNs,
 	}
 }
 

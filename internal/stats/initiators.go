@@ -24,7 +24,7 @@ type Initiator struct {
 	Reads, ReadBytes                   Single
 	Writes, WriteBytes                 Single
 	Errors, Rejects, Denied, Drops     Single
-	Retransmits                        Single
+	Retransmits, Limited               Single
 
 	gen   atomic.Uint64 // odd while the entry changes hands
 	mac   atomic.Uint64 // 48 bits, big-endian; 0: free
@@ -35,7 +35,7 @@ type Initiator struct {
 func (e *Initiator) counters() []*Single {
 	return []*Single{
 		&e.Requests, &e.LastSeen, &e.LastATA, &e.Iface, &e.InFlight, &e.BusyNs, &e.Reads, &e.ReadBytes, &e.Writes, &e.WriteBytes,
-		&e.Errors, &e.Rejects, &e.Denied, &e.Drops, &e.Retransmits,
+		&e.Errors, &e.Rejects, &e.Denied, &e.Drops, &e.Retransmits, &e.Limited,
 	}
 }
 
@@ -151,7 +151,7 @@ func (t *Initiators) Snapshots(fn func(mac uint64, addr uint32, iface uint64, s 
 func (e *Initiator) snapshot() InitiatorSnapshot {
 	return InitiatorSnapshot{
 		Requests: e.Requests.Load(), Reads: e.Reads.Load(), Writes: e.Writes.Load(), ReadBytes: e.ReadBytes.Load(), WriteBytes: e.WriteBytes.Load(),
-		Errors: e.Errors.Load(), Rejects: e.Rejects.Load(), Denied: e.Denied.Load(), Drops: e.Drops.Load(), Retransmits: e.Retransmits.Load(),
+		Errors: e.Errors.Load(), Rejects: e.Rejects.Load(), Denied: e.Denied.Load(), Drops: e.Drops.Load(), Retransmits: e.Retransmits.Load(), Limited: e.Limited.Load(),
 		BusyNs: e.BusyNs.Load(), InFlight: e.InFlight.Load(),
 		FirstSeen: unix(e.first.Load()), LastSeen: unix(int64(e.LastSeen.Load())), LastATA: unix(int64(e.LastATA.Load())),
 	}

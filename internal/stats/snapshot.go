@@ -31,6 +31,7 @@ type ExportSnapshot struct {
 	Views       uint64 `json:"views"`       // reads that were sent out of the storage's own memory, without a copy
 	Waits       uint64 `json:"waits"`       // requests that waited for an earlier one of the same sectors
 	Stalls      uint64 `json:"stalls"`      // requests that waited because queue-length operations were on the store
+	Limited     uint64 `json:"limited"`     // requests that waited because their initiator had used up its limits
 	Retransmits uint64 `json:"retransmits"` // requests seen again: see Export.Retransmits
 	Slow        uint64 `json:"slow_path"`   // requests that change persistent state (config string, mask, reserve), handed to the daemon
 
@@ -42,7 +43,7 @@ type ExportSnapshot struct {
 
 	// What is in the engine at the moment of the snapshot; Sub keeps the newer value.
 	InFlight uint64 `json:"in_flight"` // operations on the store
-	Queued   uint64 `json:"queued"`    // requests that wait for an earlier one, for room on the store, or to be sent
+	Queued   uint64 `json:"queued"`    // requests that wait for an earlier one, for room on the store, for their initiator's limits, or to be sent
 	Limit    uint64 `json:"limit"`     // queue-length in force
 
 	Latency Latency       `json:"latency"`
@@ -87,6 +88,7 @@ type InitiatorSnapshot struct {
 	Denied      uint64 `json:"denied"`      // refused by an access list, a MAC mask list or a reservation, with a reply or with silence
 	Drops       uint64 `json:"drops"`       // got no reply, for whatever reason
 	Retransmits uint64 `json:"retransmits"` // see Export.Retransmits
+	Limited     uint64 `json:"limited"`     // waited because it had used up its limits
 	BusyNs      uint64 `json:"busy_ns"`     // sum of the latencies of storage requests; divided by time: how many were under way on average
 
 	InFlight uint64 `json:"in_flight"` // requests for storage under way at this moment; Sub keeps the newer value

@@ -147,6 +147,7 @@ type Export struct {
 	Views                            Single  // reads served without a copy
 	Waits                            Single  // requests that waited for an overlapping one
 	Stalls                           Single  // requests that waited for room on the store
+	Limited                          Single  // requests that waited for their initiator's limits
 	// Retransmits counts storage requests that repeat an earlier one: the same initiator asks for the same once more while the first is not
 	// answered, or with the same tag. That a request repeats an answered one under a new tag (Linux does, when the reply was lost)
 	// cannot be told from a second request, and is not counted.
@@ -177,7 +178,7 @@ func (to *Export) Carry(from *Export) {
 	for _, p := range [][2]*Single{
 		{&to.Reads, &from.Reads}, {&to.Writes, &from.Writes}, {&to.Flushes, &from.Flushes}, {&to.Discards, &from.Discards},
 		{&to.ReadBytes, &from.ReadBytes}, {&to.WriteBytes, &from.WriteBytes}, {&to.Views, &from.Views}, {&to.Waits, &from.Waits},
-		{&to.Stalls, &from.Stalls}, {&to.Retransmits, &from.Retransmits}, {&to.Ops, &from.Ops}, {&to.Batches, &from.Batches},
+		{&to.Stalls, &from.Stalls}, {&to.Limited, &from.Limited}, {&to.Retransmits, &from.Retransmits}, {&to.Ops, &from.Ops}, {&to.Batches, &from.Batches},
 		{&to.Store.Syncs, &from.Store.Syncs}, {&to.Store.SyncWrites, &from.Store.SyncWrites},
 	} {
 		p[0].Add(p[1].Load())
