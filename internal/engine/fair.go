@@ -13,17 +13,20 @@ import "math/bits"
 // are left out afterwards, while others wait (deficit round robin, Shreedhar and Varghese 1995, with the deficit paid later). Requests that overlap are not
 // among them until the earlier one is done (order.go), so any choice keeps their order.
 //
-// Initiators are told apart by a hash of their Ethernet address; two of the same hash share what is one's part. Nothing allocates, and with
-// one initiator nothing is looked for: its queue is the only one.
+// Initiators are told apart by their Ethernet address as long as not more of them than there are places hold requests of the export; beyond
+// that some share what is one's part. Nothing allocates, and who keeps asking is found at the first look.
 
-// sources is how many initiators are told apart.
-const sources = 64
+const (
+	sources      = 64 // how many initiators are told apart
+	sourceProbes = 8  // places that an address may be at
+)
 
-// sourceOf returns the place of an Ethernet address, as in lane.src, in the tables.
+// sourceOf returns the first place at which an Ethernet address, as in lane.src, may be in the tables.
 func sourceOf(mac uint64) uint8 { return uint8(mac * 0x9e3779b97f4a7c15 >> 58) }
 
 // fair is an export's share among its initiators.
 type fair struct {
+	mac    [sources]uint64 // whose place it is, or was last
 	held   [sources]uint32 // requests that have a slot
 	active int             // how many of them are not 0
 
@@ -31,6 +34,29 @@ type fair struct {
 	mask        uint64         // which of them are not empty
 	next        uint8          // whose turn is next
 	debt        [sources]uint8 // turns to leave out, for large requests
+}
+
+// place returns an initiator's place: the one it has, else one where nobody holds anything, else one that it shares.
+func (f *fair) place(mac uint64) uint8 {
+	at := sourceOf(mac)
+	if f.mac[at] == mac {
+		return at
+	}
+	free := uint8(sources)
+	for i := range uint8(sourceProbes) {
+		n := (at + i) % sources
+		if f.mac[n] == mac {
+			return n
+		}
+		if free == sources && f.held[n] == 0 {
+			free = n
+		}
+	}
+	if free == sources {
+		return at
+	}
+	f.mac[free], f.debt[free] = mac, 0
+	return free
 }
 
 // took counts a slot that an initiator has got.

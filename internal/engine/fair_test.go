@@ -7,6 +7,7 @@ import (
 
 	"goaoe/internal/stats"
 	"goaoe/internal/store/mem"
+	"goaoe/internal/target"
 )
 
 // from makes a frame that of initiator n.
@@ -92,9 +93,6 @@ func TestFairTurns(t *testing.T) {
 
 // TestFairNewcomer: one that comes when the queue is long is not served behind all of it.
 func TestFairNewcomer(t *testing.T) {
-	if sourceOf(macNumber(0)) == sourceOf(macNumber(1)) {
-		t.Fatal("the initiators of this test share a place")
-	}
 	c := newCrowd(t, 8)
 	c.ask(0, 24)
 	c.ask(1, 2)
@@ -131,7 +129,7 @@ func TestFairPlaces(t *testing.T) {
 	}
 	c.finish(24)
 	c.ask(0, 200)
-	if held := int(c.le().fair.held[sourceOf(macNumber(0))]); held > queue*BacklogFactor*3/4 {
+	if held := int(c.le().fair.held[c.le().fair.place(macNumber(0))]); held > queue*BacklogFactor*3/4 {
 		t.Errorf("among five the greedy one holds %d", held)
 	}
 	c.ctl.HoldAll(false)
@@ -175,5 +173,82 @@ func TestFairAllocatesNothing(t *testing.T) {
 	}
 	if least > 4 {
 		t.Errorf("%v allocations in a turn of %d requests", least, len(frames))
+	}
+}
+
+// TestFairPlacesApart: initiators whose addresses have the same first place are told apart, a place that is free is used again, and with more than there are
+// places some share.
+func TestFairPlacesApart(t *testing.T) {
+	var f fair
+	var same []uint64
+	for mac := uint64(1 << 41); len(same) < 9; mac++ {
+		if sourceOf(mac) == 7 {
+			same = append(same, mac)
+		}
+	}
+	var slots []*slot
+	for i, mac := range same {
+		n := f.place(mac)
+		if want := uint8(7 + i); i < 8 && n != want || i == 8 && n != 7 {
+			t.Errorf("initiator %d has place %d", i, n)
+		}
+		s := &slot{}
+		f.took(s, n)
+		slots = append(slots, s)
+	}
+	if f.active != 8 || f.held[7] != 2 {
+		t.Errorf("%d active, %d at the first place", f.active, f.held[7])
+	}
+	f.gave(slots[3])
+	for i, mac := range same[:8] {
+		if n := f.place(mac); n != uint8(7+i) {
+			t.Errorf("initiator %d is at %d", i, n)
+		}
+	}
+	if n := f.place(same[8]); n != 10 {
+		t.Errorf("the one that shared has place %d, and 10 is free", n)
+	}
+}
+
+// TestFairBytes: of two that ask for more than the store does, one with requests of 64 KiB gets no more bytes than one with 4 KiB, but for what is on
+// the store at once.
+func TestFairBytes(t *testing.T) {
+	var f fair
+	x := &laneExport{}
+	slots := map[uint8]int64{}
+	add := func(source uint8, sectors int) {
+		s := &slot{exp: x, source: source}
+		s.io.Count = sectors
+		s.io.Kind = target.IORead
+		f.push(s)
+	}
+	sizes := map[uint8]int{1: 8, 2: 127, 3: 17, 4: 1}
+	for source, n := range sizes {
+		add(source, n)
+		add(source, n)
+	}
+	const rounds = 100_000
+	for range rounds {
+		s := f.pop()
+		slots[s.source] += int64(s.io.Count)
+		add(s.source, sizes[s.source])
+	}
+	// In units of 4 KiB: 8 sectors are one, 127 are 16 and so is 1/8 of one counted as one.
+	turns := map[uint8]float64{}
+	for source, n := range sizes {
+		turns[source] = float64(slots[source]) / float64(n) * float64((n+7)/8)
+	}
+	for source, n := range turns {
+		if n < 0.98*turns[1] || n > 1.02*turns[1] {
+			t.Errorf("initiator %d with requests of %d sectors has %.0f turns, one with 8 sectors %.0f", source, sizes[source], n, turns[1])
+		}
+	}
+	for f.any() {
+		f.pop()
+	}
+	add(2, 127)
+	add(2, 127)
+	if f.pop() == nil || f.pop() == nil || f.any() {
+		t.Error("alone it has to wait for turns of nobody")
 	}
 }

@@ -58,7 +58,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropStale)
 		return
 	}
-	source := sourceOf(l.src)
+	source := x.fair.place(l.src)
 	var s *slot
 	if !x.crowded(&l.slots, source) {
 		s = l.slots.take(x)

@@ -323,7 +323,7 @@ func (l *lane) setLimits(x *laneExport, m *limiter) {
 	l.now, l.mono = l.clocks()
 	if m == nil {
 		l.letThrough(x, true)
-		x.limits = nil
+		x.limits, l.limitAt = nil, l.mono // the next turn takes it out of the list
 		return
 	}
 	for i := range old.places { // what was used stays used
