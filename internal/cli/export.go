@@ -36,6 +36,8 @@ type exportFlags struct {
 	macs                    []string
 	writeCache, force       bool
 	serial, model           string
+	iops                    int
+	bandwidth               string
 	process                 processFlags
 }
 
@@ -60,6 +62,8 @@ func newExportCmd(env *Env) *cobra.Command {
 	fs.StringSliceVarP(&f.macs, "mac", "m", nil, "initiators (Ethernet addresses) that are served; others are not")
 	fs.BoolVar(&f.writeCache, "write-cache", false, "acknowledge writes before they are durable")
 	fs.BoolVar(&f.force, "force", false, "export a device that is in use, or an address that another target has")
+	fs.IntVar(&f.iops, "initiator-iops", 0, "requests per second that each initiator gets at most; 0 is no limit")
+	fs.StringVar(&f.bandwidth, "initiator-bandwidth", "", "bytes per second that each initiator reads and writes at most, e.g. 50M")
 	fs.StringVar(&f.serial, "serial", "", "serial number, up to 20 characters")
 	fs.StringVar(&f.model, "model", "", "model, up to 40 characters")
 	f.process.register(fs)
@@ -96,6 +100,12 @@ func (f *exportFlags) settings() ([]string, error) {
 	}
 	if len(f.macs) > 0 {
 		set = append(set, "accept="+strings.Join(f.macs, ","))
+	}
+	if f.iops != 0 {
+		set = append(set, fmt.Sprintf("initiator-iops=%d", f.iops))
+	}
+	if f.bandwidth != "" {
+		set = append(set, "initiator-bandwidth="+f.bandwidth)
 	}
 	if f.serial != "" {
 		set = append(set, "serial="+f.serial)

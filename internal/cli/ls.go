@@ -160,10 +160,21 @@ func exportMarks(e *control.Export) []string {
 	add(on("direct-io"), "direct")
 	add(on("discard"), "discard")
 	add(e.Settings["accept"] != "", "acl")
+	add(limited(e), "limits")
 	add(len(e.Mask) > 0, "mask")
 	add(len(e.Reserve) > 0, "reserved")
 	add(e.Unsaved, "unsaved")
 	return out
+}
+
+// limited tells whether an export limits what its initiators get.
+func limited(e *control.Export) bool {
+	for _, key := range []string{"initiator-iops", "initiator-bandwidth", "initiator-limits"} {
+		if v := e.Settings[key]; v != "" && v != "0" {
+			return true
+		}
+	}
+	return false
 }
 
 // troubleNames is how many exports a line of printTroubles names.

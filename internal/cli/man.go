@@ -154,7 +154,7 @@ func commandList(p *roff.Page, c *cobra.Command) {
 
 // metavariables name what flags take, where the type says too little.
 var metavariables = map[string]string{
-	"accept": "MAC,...", "buffers": "N", "config": "FILE", "export": "ADDRESS", "file": "FILE", "initiator": "MAC", "interface": "IF,...",
+	"accept": "MAC,...", "buffers": "N", "config": "FILE", "export": "ADDRESS", "file": "FILE", "initiator": "MAC", "initiator-bandwidth": "SIZE", "initiator-iops": "N", "initiator-limits": "ROW,...", "interface": "IF,...",
 	"io-engine": "ENGINE", "lanes": "N", "length": "SECTORS", "log-format": "FORMAT", "log-level": "LEVEL", "log-target": "TARGET", "mac": "MAC,...", "model": "TEXT",
 	"offset": "SECTORS", "pcap": "FILE", "queue-length": "N", "serial": "TEXT", "shelf": "N", "slot": "N", "socket": "PATH", "state-dir": "DIR",
 }

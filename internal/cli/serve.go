@@ -39,6 +39,8 @@ type serveFlags struct {
 	writeCache bool
 	readOnly   bool
 	queue      int
+	iops       int
+	bandwidth  string
 	accept     []string
 	process    processFlags
 }
@@ -64,6 +66,8 @@ func newServeCmd(env *Env) *cobra.Command {
 	fs.BoolVar(&f.readOnly, "read-only", false, "refuse writes")
 	fs.BoolVar(&f.force, "force", false, "serve a device that is in use, and an address that another target has")
 	fs.IntVar(&f.queue, "queue-length", 0, "requests that an export holds at a time")
+	fs.IntVar(&f.iops, "initiator-iops", 0, "requests per second that each initiator gets at most; 0 is no limit")
+	fs.StringVar(&f.bandwidth, "initiator-bandwidth", "", "bytes per second that each initiator reads and writes at most, e.g. 50M")
 	fs.StringSliceVar(&f.accept, "accept", nil, "initiators (Ethernet addresses) that are served; others are not")
 	f.process.register(fs)
 	return cmd
@@ -81,6 +85,8 @@ func (f *serveFlags) storage(cmd *cobra.Command) (settings, given []string) {
 	add("read-only", "read-only", fmt.Sprint(f.readOnly))
 	add("force", "force", fmt.Sprint(f.force))
 	add("queue-length", "queue-length", fmt.Sprint(f.queue))
+	add("initiator-iops", "initiator-iops", fmt.Sprint(f.iops))
+	add("initiator-bandwidth", "initiator-bandwidth", f.bandwidth)
 	add("accept", "accept", strings.Join(f.accept, ","))
 	add("io-engine", "io-engine", f.process.ioEngine)
 	return settings, given

@@ -26,12 +26,13 @@ log-level without a PATTERN is that of the daemon, with the name of an interface
 an empty value goes back to what the files say.`
 
 // setLive are the settings that the daemon applies without opening the export anew.
-const setLive = `interfaces, queue-length, buffer-count, accept, deny, config-read, config-set, read, write,
+const setLive = `interfaces, queue-length, buffer-count, initiator-iops, initiator-bandwidth, initiator-limits, accept, deny, config-read, config-set, read, write,
 read-only, write-cache, name, log-target, log-level, trace (only write-cache=false and read-only=false open it anew)`
 
 const setExample = `  goaoe set 1.0 queue-length=128
   goaoe set '1.*' read-only=true accept=node1,node2 --save
   goaoe set 1.0 --unset accept
+  goaoe set '*' initiator-iops=2000 initiator-bandwidth=50M 'initiator-limits=backup unlimited'
   goaoe set log-level=debug               the daemon
   goaoe set eth1 log-level=debug          an interface`
 

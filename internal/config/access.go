@@ -75,11 +75,15 @@ func (b *builder) access() {
 func (b *builder) namesUsed() bool {
 	for _, s := range slices.Concat([]*section{b.doc.defaults}, b.doc.lists, b.doc.exports) {
 		for key, v := range s.set {
-			if k := lookup(s.kind, key); k.Type != TypeMembers && k.Type != TypeRules {
+			k := lookup(s.kind, key)
+			if k.Type != TypeMembers && k.Type != TypeRules && k.Type != TypeLimits {
 				continue
 			}
 			for _, it := range v.names {
 				name := it.text[strings.LastIndexByte(it.text, ' ')+1:]
+				if k.Type == TypeLimits {
+					name, _, _ = strings.Cut(it.text, " ")
+				}
 				if _, err := aoe.ParseMAC(name); err != nil && b.names.lists[name] == nil && b.names.hosts[name].IsZero() {
 					return true
 				}

@@ -102,7 +102,7 @@ func (d *decoder) argSetting(kv string, s *section) {
 			if isNumber(value) {
 				n.kind = kindInt
 			}
-		case TypeNames, TypeMembers:
+		case TypeNames, TypeMembers, TypeLimits:
 			n.kind = kindArray
 			for _, v := range strings.Split(value, ",") {
 				n.children = append(n.children, &node{kind: kindString, str: v, raw: v, pos: pos})

@@ -123,6 +123,10 @@ type Export struct {
 	QueueLength int `key:"queue-length"` // requests in flight and waiting, 2 to 1024
 	BufferCount int `key:"buffer-count"` // what is advertised to initiators, 2 to 65535
 
+	InitiatorIOPS      int             `key:"initiator-iops"`      // requests per second for each initiator; 0: no limit
+	InitiatorBandwidth int64           `key:"initiator-bandwidth"` // bytes per second for each initiator, a multiple of 512; 0: no limit
+	InitiatorLimits    InitiatorLimits `key:"initiator-limits"`    // of some initiators instead
+
 	Direct     bool     `key:"direct-io"`   // bypass the page cache
 	WriteCache bool     `key:"write-cache"` // acknowledge writes before they are durable
 	ReadOnly   bool     `key:"read-only"`

@@ -32,7 +32,7 @@ func convert(k *Key, n *node) (v setting, msg, hint string) {
 		return convertSize(k, n, v)
 	case TypeDuration:
 		return convertDuration(k, n, v)
-	case TypeNames, TypeMembers, TypeRules:
+	case TypeNames, TypeMembers, TypeRules, TypeLimits:
 		return convertNames(k, n, v)
 	default:
 		if n.kind != kindString {

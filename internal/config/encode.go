@@ -67,6 +67,11 @@ func (e *encoder) value(k *Key, v reflect.Value) string {
 			return ""
 		}
 		return e.list(x)
+	case InitiatorLimits:
+		if len(x) == 0 {
+			return ""
+		}
+		return e.value(k, reflect.ValueOf(x.rows()))
 	case []string:
 		quoted := make([]string, len(x))
 		for i, s := range x {

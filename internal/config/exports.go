@@ -91,6 +91,7 @@ func (b *builder) checkDefaults() {
 	for _, key := range []string{"accept", "deny", "config-read", "config-set", "read", "write"} {
 		b.listOf(b.doc.defaults, key)
 	}
+	b.initiatorLimits(b.doc.defaults, Export{})
 	b.logTarget(b.doc.defaults)
 }
 
@@ -131,6 +132,7 @@ func (b *builder) export(own, s *section) Export {
 		b.address(own, &e)
 	}
 	b.exportLists(own, s, &e)
+	b.exportLimits(s, &e)
 	return e
 }
 

@@ -21,11 +21,12 @@ const (
 	TypeAddress                  // "0.1"
 	TypeSource                   // a path, UUID=..., LABEL=..., PARTUUID=..., PARTLABEL=..., mem:SIZE
 	TypeMAC                      // "02:00:00:00:00:01"
+	TypeLimits                   // ["MEMBER iops=500 bandwidth=20M", "MEMBER unlimited"]
 )
 
 // String names the type as the documentation does.
 func (t Type) String() string {
-	return [...]string{"?", "string", "text", "true or false", "integer", "size", "duration", "one of", "name or names", "members", "rules", "path", "address", "source", "Ethernet address"}[t]
+	return [...]string{"?", "string", "text", "true or false", "integer", "size", "duration", "one of", "name or names", "members", "rules", "path", "address", "source", "Ethernet address", "limits"}[t]
 }
 
 // Key describes one setting. The table of keys drives the decoding, the reference file, the help and the manual.

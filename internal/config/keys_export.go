@@ -14,6 +14,12 @@ var sharedKeys = append([]Key{
 		Help: "Requests that an export has on its storage at a time. Four times as many may be held; more are dropped, and repeated by the initiator."},
 	{Name: "buffer-count", Type: TypeInt, Min: 2, Max: 65535, Example: "64",
 		Help: "Requests that initiators are told to have outstanding. Default: queue-length. Linux uses at most 64."},
+	{Name: "initiator-iops", Type: TypeInt, Min: 0, Max: maxIOPS, Default: "0",
+		Help: "Requests for storage per second that each initiator gets at most; 0 is no limit. What is over it waits, and holds up no other initiator."},
+	{Name: "initiator-bandwidth", Type: TypeSize, Min: 0, Max: 1 << 40, Default: "0", Example: `"50M"`,
+		Help: "Bytes per second that each initiator reads and writes at most, from 64K; 0 is no limit."},
+	{Name: "initiator-limits", Type: TypeLimits, Example: `["node1 iops=500 bandwidth=20M", "backup unlimited"]`,
+		Help: "Limits of some initiators in place of these two: rows of an address, a host's name or an access list (each of its members), and iops=N, bandwidth=SIZE or both (off lifts one; what is not said is as for all), or unlimited. The first row that matches decides."},
 	{Name: "direct-io", Type: TypeBool, Default: "false",
 		Help: "Bypass the page cache."},
 	{Name: "write-cache", Type: TypeBool, Default: "false",
@@ -112,7 +118,8 @@ var foreignNames = map[string]string{
 	"bufcnt": "buffer-count", "buffers": "buffer-count", "sync": "write-cache", "readonly": "read-only", "ro": "read-only",
 	"direct": "direct-io", "size": "length", "ring-buffer-size": "ring-frames", "send-buffer-size": "send-buffer",
 	"log-level": "level", "filename": "file", "type": "target", "syslog-facility": "facility", "minor": "slot", "major": "shelf",
-	"trace-io": "trace",
+	"trace-io": "trace", "iops": "initiator-iops", "max-iops": "initiator-iops", "bandwidth": "initiator-bandwidth", "bps": "initiator-bandwidth",
+	"limits": "initiator-limits",
 }
 
 // foreignSections are names that other targets have for our sections.

@@ -66,7 +66,7 @@ func tomlOf(key, text string) string {
 		if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 			return strconv.FormatInt(n, 10)
 		}
-	case TypeNames, TypeMembers, TypeRules:
+	case TypeNames, TypeMembers, TypeRules, TypeLimits:
 		var quoted []string
 		for _, s := range strings.Split(text, ",") {
 			if s = strings.TrimSpace(s); s != "" {
@@ -145,6 +145,10 @@ func SettingsText(e *Export) map[string]string {
 		case *ACL:
 			if v != nil {
 				out[key] = v.text()
+			}
+		case InitiatorLimits:
+			if len(v) > 0 {
+				out[key] = strings.Join(v.rows(), ",")
 			}
 		case []string:
 			out[key] = strings.Join(v, ",")

@@ -144,13 +144,18 @@ func needsRestart(old, now *config.Export) bool {
 }
 
 // adjustable are the keys that adjust can apply.
-var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "accept", "config-read", "config-set", "read", "write",
+var adjustable = []string{"interfaces", "force", "queue-length", "buffer-count", "initiator-iops", "initiator-bandwidth", "initiator-limits", "accept", "config-read", "config-set", "read", "write",
 	"read-only", "write-cache", "name", "announce", "log-target", "log-level", "trace"}
 
 // adjust takes over what can change while the export runs.
 func (d *Daemon) adjust(x *export) {
 	if x.want.QueueLength != x.cfg.QueueLength {
 		if err := d.eng.SetQueueLength(x.run.engine, x.want.QueueLength); err != nil {
+			d.log.Error(err.Error(), forExport(x.addr))
+		}
+	}
+	if !sameLimits(x.want, &x.cfg) {
+		if err := d.eng.SetLimits(x.run.engine, limitsOf(x.want)); err != nil {
 			d.log.Error(err.Error(), forExport(x.addr))
 		}
 	}

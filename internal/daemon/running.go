@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,7 +53,7 @@ func newRunning(x *export, version, machine string) (*running, error) {
 	if x.counted != nil { // they go on over a restart of the export
 		r.target.Stats.Carry(x.counted)
 	}
-	r.engine = &engine.Export{Target: r.target, Store: x.store, QueueLength: c.QueueLength}
+	r.engine = &engine.Export{Target: r.target, Store: x.store, QueueLength: c.QueueLength, Limits: limitsOf(c)}
 	return r, nil
 }
 
@@ -62,6 +63,23 @@ const firmwareVersion = 0x0100
 // accessOf compiles the access lists of an export.
 func accessOf(c *config.Export) target.Access {
 	return target.Access{All: aclOf(c.Access), CfgRead: aclOf(c.ConfigRead), CfgSet: aclOf(c.ConfigSet), Read: aclOf(c.Read), Write: aclOf(c.Write)}
+}
+
+// limitsOf makes the limits of an export's initiators; nil where it has none.
+func limitsOf(c *config.Export) *engine.Limits {
+	if c.InitiatorIOPS == 0 && c.InitiatorBandwidth == 0 && len(c.InitiatorLimits) == 0 {
+		return nil
+	}
+	l := &engine.Limits{Each: engine.Limit{IOPS: c.InitiatorIOPS, Bandwidth: c.InitiatorBandwidth}, Own: map[aoe.MAC]engine.Limit{}}
+	for _, o := range c.InitiatorLimits {
+		l.Own[o.MAC] = engine.Limit{IOPS: o.IOPS, Bandwidth: o.Bandwidth}
+	}
+	return l
+}
+
+// sameLimits tells whether two configurations limit initiators in the same way.
+func sameLimits(a, b *config.Export) bool {
+	return a.InitiatorIOPS == b.InitiatorIOPS && a.InitiatorBandwidth == b.InitiatorBandwidth && slices.Equal(a.InitiatorLimits, b.InitiatorLimits)
 }
 
 func aclOf(a *config.ACL) *target.ACL {

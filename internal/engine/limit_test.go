@@ -115,28 +115,28 @@ func TestLimitRates(t *testing.T) {
 		name    string
 		l       Limit
 		sectors int
-		want    int // requests in ten seconds
+		want    int // requests in four seconds
 	}{
-		{"requests", Limit{IOPS: 500}, 1, 5000},
-		{"few requests", Limit{IOPS: 3}, 1, 30},
-		{"bytes", Limit{Bandwidth: 2 << 20}, 8, 5120},
-		{"bytes of large requests", Limit{Bandwidth: 1 << 20}, 17, 1204},
-		{"bytes before requests", Limit{IOPS: 5000, Bandwidth: 1 << 20}, 8, 2560},
-		{"requests before bytes", Limit{IOPS: 100, Bandwidth: 1 << 20}, 8, 1000},
+		{"requests", Limit{IOPS: 500}, 1, 2000},
+		{"few requests", Limit{IOPS: 3}, 1, 12},
+		{"bytes", Limit{Bandwidth: 2 << 20}, 8, 2048},
+		{"bytes of large requests", Limit{Bandwidth: 1 << 20}, 17, 481},
+		{"bytes before requests", Limit{IOPS: 5000, Bandwidth: 1 << 20}, 8, 1024},
+		{"requests before bytes", Limit{IOPS: 100, Bandwidth: 1 << 20}, 8, 400},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			x := newLimited(t, 64, &Limits{Each: c.l, Own: map[aoe.MAC]Limit{macOf(3): {}, macOf(4): {IOPS: 50}}}, nil)
-			done := x.flood(10*time.Second, c.sectors, 1, 2, 3, 4)
-			burst := max(1, c.want/100)
+			done := x.flood(4*time.Second, c.sectors, 1, 2, 3, 4)
+			burst := max(1, c.want/40)
 			for _, who := range []byte{1, 2} {
 				if n := done[who]; n < c.want-1 || n > c.want+burst+1 {
-					t.Errorf("initiator %d has %d requests done in 10 s, its limit is %d and %d at once", who, n, c.want, burst)
+					t.Errorf("initiator %d has %d requests done in 4 s, its limit is %d and %d at once", who, n, c.want, burst)
 				}
 			}
-			if n := done[4]; n < 499 || n > 506 {
+			if n := done[4]; n < 199 || n > 206 {
 				t.Errorf("one with a limit of its own, of 50 a second, has %d done", n)
 			}
-			if n := done[3]; n < 10*10_000 {
+			if n := done[3]; n < 4*10_000 {
 				t.Errorf("one without a limit has %d done", n)
 			}
 		})

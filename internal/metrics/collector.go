@@ -245,6 +245,7 @@ func (s sender) initiator(i *control.InitiatorStats) {
 	s.count(InitiatorDenied, i.Denied, l...)
 	s.count(InitiatorDrops, i.Drops, l...)
 	s.count(InitiatorRetransmits, i.Retransmits, l...)
+	s.count(InitiatorLimited, i.Limited, l...)
 	s.put(InitiatorBusy, seconds(i.BusyNs), l...)
 	if !i.LastSeen.IsZero() {
 		s.put(InitiatorLastSeen, float64(i.LastSeen.UnixMilli())/1e3, l...)

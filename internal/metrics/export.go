@@ -43,6 +43,7 @@ func (s sender) export(e *control.ExportStats) {
 	s.count(ExportRetransmits, e.Retransmits, a)
 	s.count(ExportWaits, e.Waits, a)
 	s.count(ExportStalls, e.Stalls, a)
+	s.count(ExportLimited, e.Limited, a)
 	s.count(ExportViews, e.Views, a)
 	s.count(ExportStateRequests, e.Slow, a)
 	s.count(ExportStorageOps, e.Storage.Ops, a)

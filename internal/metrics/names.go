@@ -25,6 +25,7 @@ const (
 	ExportRetransmits   = "goaoe_export_retransmits_total"
 	ExportWaits         = "goaoe_export_overlap_waits_total"
 	ExportStalls        = "goaoe_export_queue_stalls_total"
+	ExportLimited       = "goaoe_export_limited_requests_total"
 	ExportViews         = "goaoe_export_zero_copy_reads_total"
 	ExportStateRequests = "goaoe_export_state_requests_total"
 	ExportStorageOps    = "goaoe_export_storage_operations_total"
@@ -59,6 +60,7 @@ const (
 	InitiatorDenied      = "goaoe_initiator_denied_total"
 	InitiatorDrops       = "goaoe_initiator_dropped_requests_total"
 	InitiatorRetransmits = "goaoe_initiator_retransmits_total"
+	InitiatorLimited     = "goaoe_initiator_limited_requests_total"
 	InitiatorBusy        = "goaoe_initiator_busy_seconds_total"
 	InitiatorLastSeen    = "goaoe_initiator_last_seen_timestamp_seconds"
 
@@ -115,6 +117,7 @@ var Metrics = []Metric{
 	{ExportRetransmits, counter, export, "Requests that initiators sent again."},
 	{ExportWaits, counter, export, "Requests that waited for an earlier one of the same sectors."},
 	{ExportStalls, counter, export, "Requests that waited because queue-length operations were on the storage."},
+	{ExportLimited, counter, export, "Requests that waited because their initiator had used up its limits."},
 	{ExportViews, counter, export, "Reads that were sent out of the storage's own memory, without a copy."},
 	{ExportStateRequests, counter, export, "Requests that change persistent state (config string, MAC mask, reserve list)."},
 	{ExportStorageOps, counter, export, "Operations handed to the storage."},
@@ -149,6 +152,7 @@ var Metrics = []Metric{
 	{InitiatorDenied, counter, initiator, "Requests refused by an access list, a MAC mask list or a reservation."},
 	{InitiatorDrops, counter, initiator, "Requests that got no reply."},
 	{InitiatorRetransmits, counter, initiator, "Requests that it sent again."},
+	{InitiatorLimited, counter, initiator, "Requests that waited because it had used up its limits."},
 	{InitiatorBusy, counter, initiator, "Sum of the latencies of its requests for storage; its rate is the mean number under way."},
 	{InitiatorLastSeen, gauge, initiator, "When its last request came, in seconds since 1970."},
 

@@ -31,6 +31,7 @@ func (s *site) count() {
 		w.saw("view", int(st.Views))
 		w.saw("wait", int(st.Waits))
 		w.saw("stall", int(st.Stalls))
+		w.saw("limited request", int(st.Limited))
 		w.saw("retransmission", int(st.Retransmits))
 		w.saw("slow path", int(st.Slow))
 		w.saw("flush", int(st.Flushes))

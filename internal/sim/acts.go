@@ -2,6 +2,7 @@ package sim
 
 import (
 	"goaoe/aoe"
+	"goaoe/internal/engine"
 	"goaoe/internal/target"
 )
 
@@ -112,6 +113,18 @@ func (w *world) do(a act) {
 		if err := s.eng.SetQueueLength(x.run, x.queue); err != nil {
 			w.failf("queue length of export %d: %v", x.n, err)
 		}
+	case "limits": // other ones for a time, or none
+		l := engine.Limit{}
+		if a.N%4 > 0 {
+			l = drawLimit(s.rng)
+		}
+		s.limit(x, l)
+		run := x.run
+		w.after(a.For, func() {
+			if x.run == run && run != nil && !x.closing && !s.stopping {
+				s.limit(x, w.plan.Exports[x.n].Limit)
+			}
+		})
 	case "buffers":
 		x.te.SetBufferCount(uint16(1 + a.N))
 	case "mtu":

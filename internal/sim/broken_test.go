@@ -88,6 +88,12 @@ var variants = []broken{
 	{"short-transfer", "a transfer that ended early counts as whole", 400},
 	{"short-place", "the rest of a transfer that ended early goes to its beginning", 400},
 	{"interrupted", "a transfer that was interrupted counts as failed", 400},
+	{"limit-none", "limits of initiators are ignored", 1000},
+	{"limit-waits", "what has waited for its limit is not counted against it", 1000},
+	{"limit-saved", "who was idle may use at once what it did not use", 3000},
+	{"limit-forgotten", "those that have waited for their limit once are not looked at again", 1000},
+	{"limit-asleep", "the lane does not wake for those that wait for their limits", 1000},
+	{"limit-removed", "an export that is removed waits for limits, and its requests for ever", 3000},
 	{"silent-drop", "a request that finds no slot is dropped without being counted", 1000},
 }
 
@@ -221,6 +227,12 @@ var edits = []edit{
 	{"internal/store/file/channel.go", "		if op.X.N < len(op.Buf) {\n", "		if op.X.N < len(op.Buf) && !stats.Broken(\"short-transfer\") {\n"},
 	{"internal/store/file/channel.go", "	off = s.opts.Offset + op.Off + int64(op.X.N)\n", "	off = s.opts.Offset + op.Off + int64(op.X.N)\n	if stats.Broken(\"short-place\") {\n		off = s.opts.Offset + op.Off\n	}\n"},
 	{"internal/store/file/channel.go", "	case res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN):\n", "	case (res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN)) && !stats.Broken(\"interrupted\"):\n"},
+	{"internal/engine/limit.go", "	if s.passed || l.stopping {\n", "	if s.passed || l.stopping || stats.Broken(\"limit-none\") {\n"},
+	{"internal/engine/limit.go", "!stale && !all && !b.take(l.mono, s.bytes())", "!stale && !all && !(stats.Broken(\"limit-waits\") && b.due(s.bytes()) <= l.mono) && !b.take(l.mono, s.bytes())"},
+	{"internal/engine/limit.go", "		b.ops = max(b.ops, now) + b.perOp\n", "		if b.ops < now && !stats.Broken(\"limit-saved\") {\n			b.ops = now\n		}\n		b.ops += b.perOp\n"},
+	{"internal/engine/limit.go", "		next = min(next, b.due(b.first.bytes()))\n", "		next = min(next, b.due(b.first.bytes()))\n		if stats.Broken(\"limit-forgotten\") {\n			continue\n		}\n"},
+	{"internal/engine/limit.go", "	if l.ended || l.limited == nil {\n", "	if l.ended || l.limited == nil || stats.Broken(\"limit-asleep\") {\n"},
+	{"internal/engine/manage.go", "	l.setLimits(le, nil) //", "	if stats.Broken(\"limit-removed\") {\n		le.limits, l.limited = nil, nil\n		return\n	}\n	l.setLimits(le, nil) //"},
 	{"internal/engine/io.go", "		l.drop(p, x, stats.DropFull)\n", "		if !stats.Broken(\"silent-drop\") {\n			l.drop(p, x, stats.DropFull)\n		}\n"},
 }
 

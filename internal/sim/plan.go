@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"goaoe/internal/engine"
 )
 
 const (
@@ -45,6 +47,8 @@ type exportPlan struct {
 	WriteCache bool
 	Discard    bool
 	Disk       diskPlan
+	Limit      engine.Limit // of each initiator
+	Free       int          // the host whose first interface has none
 }
 
 type diskPlan struct {
@@ -146,8 +150,35 @@ func newPlan(seed uint64) *plan {
 	for range r.IntN(5) {
 		p.Acts = append(p.Acts, act{At: r.Int64N(p.Length * 3 / 4), Kind: actKinds[r.IntN(len(actKinds))], N: r.IntN(16), For: 5*ms + r.Int64N(3*sec)})
 	}
+	p.drawLimits(rand.New(rand.NewPCG(seed, 0x6c696d6974)))
 	slices.SortStableFunc(p.Acts, func(a, b act) int { return int(a.At/1000 - b.At/1000) })
 	return p
+}
+
+// drawLimits draws limits of initiators. They have numbers of their own: a plan without any is what it was before there were limits.
+func (p *plan) drawLimits(r *rand.Rand) {
+	if r.IntN(3) > 0 {
+		return
+	}
+	for i := range p.Exports {
+		if r.IntN(3) > 0 {
+			p.Exports[i].Limit, p.Exports[i].Free = drawLimit(r), r.IntN(2*len(p.Hosts))
+		}
+	}
+	for range r.IntN(3) {
+		p.Acts = append(p.Acts, act{At: r.Int64N(p.Length * 3 / 4), Kind: "limits", N: r.IntN(16), For: 5*ms + r.Int64N(3*sec)})
+	}
+}
+
+// drawLimit draws a limit that is low enough to be felt, and high enough for a run to come to its end.
+func drawLimit(r *rand.Rand) (l engine.Limit) {
+	if r.IntN(2) == 0 {
+		l.IOPS = within(r, 20, 300)
+	}
+	if l.IOPS == 0 || r.IntN(3) == 0 {
+		l.Bandwidth = int64(within(r, 256, 1024)) << 10
+	}
+	return l
 }
 
 // parts are what can be left out of a plan, the largest first.
@@ -164,7 +195,7 @@ func (p *plan) parts() []string {
 			out = append(out, "export:"+strconv.Itoa(i))
 		}
 	}
-	out = append(out, "lanes", "port", "stalls", "loss", "dup", "reorder", "late", "truncate", "corrupt", "full", "age", "jumbo", "tail")
+	out = append(out, "lanes", "port", "stalls", "loss", "dup", "reorder", "late", "truncate", "corrupt", "full", "age", "jumbo", "tail", "limits")
 	return out
 }
 
@@ -219,6 +250,10 @@ func (p *plan) leaveOut(without []string) error {
 			p.Age = 0
 		case w == "jumbo":
 			p.MTU = 1500
+		case w == "limits":
+			for i := range p.Exports {
+				p.Exports[i].Limit = engine.Limit{}
+			}
 		case w == "tail":
 			for i := range p.Exports {
 				p.Exports[i].Disk.Tail = 0

@@ -57,7 +57,7 @@ type Counts struct {
 // sights are what must be seen in a few hundred runs.
 var sights = []string{
 	"drop duplicate", "drop full", "drop stale", "drop send", "drop closing or address", "drop mask", "drop access", "drop compare", "drop wildcard", "drop busy", "drop memory",
-	"overtaken write", "view", "wait", "stall", "retransmission", "slow path", "flush", "discard", "storage error", "refusal", "full send queue", "write cache off",
+	"overtaken write", "view", "wait", "stall", "limited request", "limits changed", "retransmission", "slow path", "flush", "discard", "storage error", "refusal", "full send queue", "write cache off",
 	"short transfer", "no memory", "restart", "save cut short", "save failed", "sector torn", "write lost in a power cut",
 }
 

@@ -43,6 +43,7 @@ type siteExport struct {
 	slow    []slowItem
 	working bool
 	saving  *target.State // on its way to stable storage
+	limits  limitWatch
 }
 
 func addrOf(n int) aoe.Addr { return aoe.Addr{Major: uint16(1 + n/2), Minor: uint8(n % 3)} }
@@ -135,11 +136,12 @@ func (s *site) serve(x *siteExport) {
 	st := m.state
 	te.SetState(&st)
 	x.most = max(x.most, x.queue)
-	x.te, x.run = te, &engine.Export{Target: te, Store: d.open(), QueueLength: x.queue}
+	x.te, x.run = te, &engine.Export{Target: te, Store: d.open(), QueueLength: x.queue, Limits: w.limitsOf(x.n, e.Limit)}
 	if err := s.eng.AddExport(x.run); err != nil {
 		w.failf("export %d: %v", x.n, err)
 		return
 	}
+	x.limits.begin(s, x, x.run.Limits)
 	m.readOnly, m.cache, m.denied = false, m.cacheAllowed, nil
 	m.gen++
 	m.flushFailed = 0
@@ -263,8 +265,12 @@ func (s *site) turn(lane int) {
 		if s.eng.Blocked(lane) {
 			s.wake(lane, ms)
 		}
+		at, limited := s.eng.Wake(lane)
+		if limited {
+			s.wake(lane, max(at-w.now, 0))
+		}
 		for _, x := range s.exps {
-			if x.run != nil && x.run.Lane() == lane && x.te.Stats.Held.Load() > 0 && len(w.disks[x.n].doing) == 0 && !s.eng.Blocked(lane) {
+			if x.run != nil && x.run.Lane() == lane && x.te.Stats.Held.Load() > 0 && len(w.disks[x.n].doing) == 0 && !s.eng.Blocked(lane) && !(limited && s.eng.Limited(x.run) > 0) {
 				w.failf("export %d: %d requests wait, and nothing of them is on the storage", x.n, x.te.Stats.Held.Load())
 			}
 			if x.run != nil && x.run.Lane() == lane && len(w.model.exports[x.n].open) > 0 && x.te.Stats.Held.Load() == 0 && !s.eng.Blocked(lane) {
@@ -275,6 +281,9 @@ func (s *site) turn(lane int) {
 	if w.counts.Turns%64 == 0 {
 		if err := s.eng.Audit(); err != nil {
 			w.failf("audit: %v", err)
+		}
+		for _, x := range s.exps {
+			x.limits.check(s, x)
 		}
 	}
 }

@@ -258,6 +258,7 @@ func counts(c *control.ExportStats) []Count {
 		{"Requests seen again", c.Retransmits, false},
 		{"Requests that waited for room", c.Stalls, false},
 		{"Requests that waited for an earlier one", c.Waits, false},
+		{"Requests that waited for their initiator's limit", c.Limited, false},
 	} {
 		if x.N > 0 {
 			out = append(out, x)

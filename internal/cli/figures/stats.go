@@ -91,10 +91,10 @@ func table(b *strings.Builder, head string, rows int, row func(i int) []any) {
 }
 
 func printExports(b *strings.Builder, s *control.Stats) {
-	table(b, "EXPORT STATE READS READ WRITES WRITTEN FLUSHES TRIMS OTHER ERRORS REJECTS NO-REPLY REPEATS WAITS STALLS QUEUE BATCH", len(s.Exports), func(i int) []any {
+	table(b, "EXPORT STATE READS READ WRITES WRITTEN FLUSHES TRIMS OTHER ERRORS REJECTS NO-REPLY REPEATS WAITS STALLS LIMITED QUEUE BATCH", len(s.Exports), func(i int) []any {
 		e := &s.Exports[i]
 		return []any{e.Address, e.State, e.Reads, humanize.IBytes(e.ReadBytes), e.Writes, humanize.IBytes(e.WriteBytes), e.Flushes, e.Discards, e.Others, e.Errors,
-			e.Rejects, e.Drops.Total(), e.Retransmits, e.Waits, e.Stalls, fmt.Sprintf("%d/%d", e.InFlight+e.Queued, e.Limit),
+			e.Rejects, e.Drops.Total(), e.Retransmits, e.Waits, e.Stalls, e.Limited, fmt.Sprintf("%d/%d", e.InFlight+e.Queued, e.Limit),
 			f(ratio(e.Storage.Ops, e.Storage.Batches), 1)}
 	})
 	type line struct {
@@ -133,7 +133,7 @@ func printInterfaces(b *strings.Builder, s *control.Stats) {
 }
 
 func printInitiators(b *strings.Builder, s *control.Stats) {
-	table(b, "INITIATOR NAME EXPORT INTERFACE REQUESTS READS READ WRITES WRITTEN MEAN ERRORS REJECTS DENIED NO-REPLY REPEATS SEEN", len(s.Initiators), func(i int) []any {
+	table(b, "INITIATOR NAME EXPORT INTERFACE REQUESTS READS READ WRITES WRITTEN MEAN ERRORS REJECTS DENIED NO-REPLY REPEATS LIMITED SEEN", len(s.Initiators), func(i int) []any {
 		n := &s.Initiators[i]
 		mac, seen := n.MAC, ""
 		if mac == "" {
@@ -143,7 +143,7 @@ func printInitiators(b *strings.Builder, s *control.Stats) {
 			seen = age(s.At.Sub(n.LastSeen)) + " ago"
 		}
 		return []any{mac, n.Name, n.Export, n.Interface, n.Requests, n.Reads, humanize.IBytes(n.ReadBytes), n.Writes, humanize.IBytes(n.WriteBytes),
-			frames.Duration(int64(ratio(n.BusyNs, n.Reads+n.Writes))), n.Errors, n.Rejects, n.Denied, n.Drops, n.Retransmits, seen}
+			frames.Duration(int64(ratio(n.BusyNs, n.Reads+n.Writes))), n.Errors, n.Rejects, n.Denied, n.Drops, n.Retransmits, n.Limited, seen}
 	})
 }
 

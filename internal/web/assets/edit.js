@@ -14,7 +14,7 @@ const common = [
   ["deny", "text", "Who is not served", "The same; it wins over the field above."],
   ["write", "text", "Who may write", "The same. Who may read is set apart, below."],
 ];
-const lists = ["accept", "deny", "read", "write", "config-read", "config-set"];
+const lists = ["accept", "deny", "read", "write", "config-read", "config-set", "initiator-limits"];
 const hidden = ["address", "shelf", "slot", "force", "source"];
 
 function field([key, kind, label, hint, min, max], settings) {
