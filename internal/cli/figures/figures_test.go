@@ -34,7 +34,7 @@ func counters(seconds int) *control.Stats {
 	return &control.Stats{At: since.Add(time.Duration(seconds) * time.Second), Since: since,
 		Exports: []control.ExportStats{
 			{Address: "e0.1", Name: "mail", State: "serving", ExportSnapshot: stats.ExportSnapshot{Reads: 10 * n, ReadBytes: 40960 * n, Writes: 4 * n, WriteBytes: 2048 * n,
-				Flushes: n, Others: 2 * n, Errors: 3, ErrorKinds: stats.Counts{"media": 3}, Rejects: n, RejectKinds: stats.Counts{"range": n}, Stalls: 2 * n, Retransmits: 1,
+				Flushes: n, Others: 2 * n, Errors: 3, ErrorKinds: stats.Counts{"media": 3}, Rejects: n, RejectKinds: stats.Counts{"range": n}, Stalls: 2 * n, Limited: 7, Retransmits: 1,
 				Drops: stats.Counts{"full": n, "mask": 2 * n}, Limit: 64, InFlight: 2, Queued: 1, Latency: stats.Latency{Read: hist(ns...)},
 				Storage: stats.StoreSnapshot{Ops: 14 * n, Batches: 7 * n}}},
 			{Address: "e12.34", State: "waiting"},
@@ -42,7 +42,7 @@ func counters(seconds int) *control.Stats {
 		Interfaces: []control.InterfaceStats{{Name: "eth1", PortSnapshot: stats.PortSnapshot{RxFrames: 100 * n, RxBytes: 10240 * n, RxBatches: 10 * n,
 			TxFrames: 50 * n, TxBytes: 5120 * n, TxBatches: 5 * n, KernelDrops: n, Drops: stats.Counts{"short": n}}}},
 		Initiators: []control.InitiatorStats{{Export: "e0.1", Name: "host", InitiatorSnapshot: stats.InitiatorSnapshot{MAC: "02:00:00:00:00:01", Interface: "eth1",
-			Requests: 20 * n, Reads: 10 * n, ReadBytes: 40960 * n, BusyNs: 1e6 * n, FirstSeen: since, LastSeen: since.Add(time.Second)}}},
+			Requests: 20 * n, Reads: 10 * n, ReadBytes: 40960 * n, BusyNs: 1e6 * n, Limited: 5, FirstSeen: since, LastSeen: since.Add(time.Second)}}},
 		Lanes: []control.LaneStats{{LaneSnapshot: stats.LaneSnapshot{Turns: n, SleepNs: 5e8 * n, Slots: 10, SlotsUsed: 3}}},
 	}
 }
@@ -193,14 +193,14 @@ func TestPrint(t *testing.T) {
 	got := strings.Join(strings.Fields(b.String()), " ")
 	for _, want := range []string{
 		"(10s) EXPORT STATE",
-		"e0.1 serving 100 400 KiB 40 20 KiB 10 0 20 3 10 30 1 0 20 3/64 2.0",
+		"e0.1 serving 100 400 KiB 40 20 KiB 10 0 20 3 10 30 1 0 20 7 3/64 2.0",
 		"e12.34 waiting 0 0 B 0",
 		"LATENCY OF COUNT MEAN P50 P90 P99 P99.9 MAX e0.1 read 100 1.05ms 1.05ms 1.05ms 1.05ms 1.05ms 1.05ms",
 		"e0.1 errors: media 3; rejects: range 10; no reply: mask 20, full 10",
 		"e0.1 read: 100 requests <= 1.05ms |##################################################| 100 100.0%",
 		"eth1 1000 100 KiB 500 50 KiB 10.0 10.0 10 0 0 10",
 		"eth1 no reply: short 10",
-		"02:00:00:00:00:01 host e0.1 eth1 200 100 400 KiB 0 0 B 100us 0 0 0 0 0 9s ago",
+		"02:00:00:00:00:01 host e0.1 eth1 200 100 400 KiB 0 0 B 100us 0 0 0 0 0 5 9s ago",
 		"0 10 0 0 50.0% 0.0% 10 3",
 	} {
 		if !strings.Contains(got, want) {
