@@ -34,6 +34,9 @@ type processFlags struct {
 	logTarget string
 	socket    string
 	noSandbox bool
+	linear    bool
+	files     bool
+	readNow   bool
 	pprof     config.Pprof
 }
 
@@ -41,6 +44,9 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&p.busyPoll, "busy-poll", 0, "how long an idle lane watches for the next frame before it sleeps, e.g. 50us")
 	fs.IntVar(&p.lanes, "lanes", 1, "threads that serve requests")
 	fs.StringVar(&p.ioEngine, "io-engine", "auto", "auto, io_uring or threads")
+	fs.BoolVar(&p.linear, "linear-frames", true, "have the kernel keep long frames in one piece while it sends them")
+	fs.BoolVar(&p.files, "registered-files", true, "register files and devices with io_uring")
+	fs.BoolVar(&p.readNow, "read-now", true, "read what is in the page cache without io_uring when it is for a single request")
 	fs.StringVar(&p.stateDir, "state-dir", "", "where config strings, masks and reservations are kept (default /var/lib/goaoe)")
 	fs.StringVar(&p.logLevel, "log-level", "info", "error, warn, info or debug")
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
@@ -60,6 +66,9 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 	}
 	set("busy-poll", func() { c.Global.BusyPoll = p.busyPoll })
 	set("lanes", func() { c.Global.Lanes = p.lanes })
+	set("linear-frames", func() { c.Global.LinearFrames = p.linear })
+	set("registered-files", func() { c.Global.RegisteredFiles = p.files })
+	set("read-now", func() { c.Global.ReadNow = p.readNow })
 	set("state-dir", func() { c.Global.StateDirectory = p.stateDir })
 	set("no-sandbox", func() {
 		on := !p.noSandbox

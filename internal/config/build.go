@@ -127,6 +127,9 @@ func (b *builder) global() {
 		RequestAgeLimit: s.duration("request-age-limit"),
 		DuplicateCheck:  s.yes("duplicate-check"),
 		IOThreads:       int(s.num("io-threads")),
+		LinearFrames:    s.yes("linear-frames"),
+		RegisteredFiles: s.yes("registered-files"),
+		ReadNow:         s.yes("read-now"),
 		Ethers:          s.text("ethers"),
 
 		SandboxCapabilities: s.yes("sandbox-capabilities"), SandboxLandlock: s.yes("sandbox-landlock"), SandboxSeccomp: s.yes("sandbox-seccomp"),

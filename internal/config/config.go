@@ -78,6 +78,9 @@ type Global struct {
 	RequestAgeLimit time.Duration `key:"request-age-limit"` // queued requests older than this are dropped; 0: never
 	DuplicateCheck  bool          `key:"duplicate-check"`   // ask the wire for another target with the address before serving it
 	IOThreads       int           `key:"io-threads"`        // workers per lane of the io-engine "threads", 1 to 256
+	LinearFrames    bool          `key:"linear-frames"`     // long frames are sent out of one piece of memory
+	RegisteredFiles bool          `key:"registered-files"`  // io_uring holds on to what it works on
+	ReadNow         bool          `key:"read-now"`          // single reads from the page cache go without io_uring
 	Ethers          string        `key:"ethers"`            // file of names of Ethernet addresses
 
 	// What the process gives up after its start, see internal/sandbox.

@@ -173,11 +173,11 @@ func (d *Daemon) adjust(x *export) {
 func (d *Daemon) startOpening(x *export) {
 	x.phase, x.cfg, x.stale, x.started = opening, *x.want, false, time.Now()
 	x.want = &x.cfg
-	cfg, dir, threads := x.cfg, d.dir, d.cfg.Global.IOThreads
+	cfg, dir, global := x.cfg, d.dir, d.cfg.Global
 	d.bg.Add(1)
 	go func() {
 		defer d.bg.Done()
-		o := openSource(&cfg, dir, threads, d.o.Sysroot)
+		o := openSource(&cfg, dir, &global, d.o.Sysroot)
 		if !d.post(func() { d.sourceOpened(x, o) }) {
 			o.close()
 		}
@@ -203,7 +203,7 @@ func (s *source) close() {
 }
 
 // openSource finds and opens a source and takes its state. On an error nothing stays open.
-func openSource(c *config.Export, dir *state.Dir, threads int, sysroot string) (s source) {
+func openSource(c *config.Export, dir *state.Dir, global *config.Global, sysroot string) (s source) {
 	defer func() {
 		if s.err != nil {
 			err := s.err
@@ -218,7 +218,7 @@ func openSource(c *config.Export, dir *state.Dir, threads int, sysroot string) (
 		}
 	}
 	s.store, s.err = all.Open(s.path, all.Options{Offset: c.Offset, Length: c.Length, Direct: c.Direct, ReadOnly: c.ReadOnly,
-		Force: c.Force, Engine: string(c.IOEngine), IOThreads: threads})
+		Force: c.Force, Engine: string(c.IOEngine), IOThreads: global.IOThreads, PlainFiles: !global.RegisteredFiles, NoReadNow: !global.ReadNow})
 	if s.err != nil {
 		return s
 	}

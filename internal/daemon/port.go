@@ -249,7 +249,7 @@ func (d *Daemon) tryPort(i netwatch.Iface, set config.Interface) {
 
 // openPort opens an interface with an empty table.
 func (d *Daemon) openPort(i netwatch.Iface, set config.Interface, mtu int) (*port, error) {
-	links, err := all.Open(i.Name, all.Options{Lanes: d.eng.Lanes(), RingFrames: set.RingFrames, SendBuffer: set.SendBuffer})
+	links, err := all.Open(i.Name, all.Options{Lanes: d.eng.Lanes(), RingFrames: set.RingFrames, SendBuffer: set.SendBuffer, Linear: d.cfg.Global.LinearFrames})
 	if err != nil {
 		return nil, err
 	}

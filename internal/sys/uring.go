@@ -32,6 +32,8 @@ type Ring struct {
 	cqes           []cqe
 	tail           uint32 // our tail: entries filled, not all of them published
 	head           uint32 // our copy of the completion queue's head
+	// noFiles holds the places for registered files that are not taken; nil before the first, empty where the kernel has none.
+	noFiles []int32
 }
 
 // sqe is struct io_uring_sqe, 64 bytes.
@@ -106,7 +108,11 @@ const (
 
 	fsyncDatasync = 1
 
+	sqeFixedFile = 1 << 0
+
+	registerFiles          = 2
 	registerEventFD        = 4
+	registerFilesUpdate    = 6
 	registerProbe          = 8
 	registerEnableRings    = 12
 	registerIOWQMaxWorkers = 19
@@ -280,7 +286,7 @@ func (r *Ring) next() *sqe {
 	return e
 }
 
-// Read queues a pread of len(buf) bytes at off. The caller keeps buf (never empty) alive and in place until the completion
+// Read queues a pread of len(buf) bytes at off of fd, a descriptor or what FixFile returned. The caller keeps buf (never empty) alive and in place until the completion
 // with this user value. It returns false, and queues nothing, when the queue is full.
 func (r *Ring) Read(fd int, buf []byte, off int64, user uint64) bool {
 	return r.rw(opRead, fd, buf, off, 0, user)
@@ -297,9 +303,15 @@ func (r *Ring) rw(op uint8, fd int, buf []byte, off int64, flags uint32, user ui
 		return false
 	}
 	e.op, e.fd, e.off, e.opFlag, e.user = op, int32(fd), uint64(off), flags, user
+	if fd < -1 {
+		e.fd, e.flags = int32(fixedFile(fd)), sqeFixedFile
+	}
 	e.addr, e.len = uint64(uintptr(unsafe.Pointer(unsafe.SliceData(buf)))), uint32(len(buf))
 	return true
 }
+
+// Unqueue takes back the operation that was queued last, which no Enter has handed over.
+func (r *Ring) Unqueue() { r.tail-- }
 
 // Datasync queues an fdatasync of fd. It covers what completed before the Enter that hands it over.
 func (r *Ring) Datasync(fd int, user uint64) bool {

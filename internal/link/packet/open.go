@@ -119,7 +119,7 @@ func socket(info link.Info, o Options) (l *Link, err error) {
 		}
 		return nil, fmt.Errorf("interface %s: opening a packet socket: %w", info.Name, err)
 	}
-	l = &Link{info: info, fd: fd, batch: sys.NewSendBatch(sendBatch)}
+	l = &Link{info: info, fd: fd}
 	defer func() {
 		if err != nil {
 			_ = l.Close()
@@ -131,7 +131,14 @@ func socket(info link.Info, o Options) (l *Link, err error) {
 	}
 	mtu := max(info.MTU, o.FrameMTU)
 	l.limit = headLen + mtu
-	if l.ring, err = newRing(fd, mtu, o); err != nil {
+	// Frames that fit into a page are in one piece anyway. It has to come before the ring.
+	if o.Linear && mtu >= sys.PageSize-pageRest && unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_VNET_HDR, 1) == nil {
+		l.vnet = sys.VnetLen
+		l.batch = sys.NewLinearBatch(sendBatch, payloadAt)
+	} else {
+		l.batch = sys.NewSendBatch(sendBatch)
+	}
+	if l.ring, err = newRing(fd, mtu, l.vnet, o); err != nil {
 		return l, err
 	}
 	if err := setup(fd, o); err != nil {
@@ -161,12 +168,12 @@ func ethernet(fd int, name string) error {
 	return nil
 }
 
-// newRing sizes the receive ring.
-func newRing(fd, mtu int, o Options) (*sys.PacketRing, error) {
+// newRing sizes the receive ring. In front of each frame the kernel puts vnet bytes.
+func newRing(fd, mtu, vnet int, o Options) (*sys.PacketRing, error) {
 	align, reserve := 16, 0
 	if o.PayloadAlign > align {
 		align = o.PayloadAlign
-		reserve = (align - (sys.PacketHead+36)%align) % align
+		reserve = (align - (sys.PacketHead+vnet+payloadAt)%align) % align
 	}
 	frames := o.RingFrames
 	if frames <= 0 {
@@ -174,9 +181,9 @@ func newRing(fd, mtu int, o Options) (*sys.PacketRing, error) {
 		if size <= 0 {
 			size = defaultRing
 		}
-		frames = max(size/(sys.PacketHead+reserve+headLen+mtu), minRingFrames)
+		frames = max(size/(sys.PacketHead+vnet+reserve+headLen+mtu), minRingFrames)
 	}
-	r, err := sys.NewPacketRing(fd, frames, headLen+mtu, reserve, align)
+	r, err := sys.NewPacketRing(fd, frames, vnet+headLen+mtu, reserve, align)
 	if errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EINVAL) {
 		return nil, fmt.Errorf("%w (a smaller ring may fit)", err)
 	}

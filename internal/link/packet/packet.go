@@ -29,6 +29,8 @@ const (
 	minRingFrames = 1024
 	defaultSndBuf = 4 << 20
 	sendBatch     = 64
+	payloadAt     = 36  // where the data of an ATA request or reply begins
+	pageRest      = 256 // what the kernel puts in front of a frame and behind it, at most
 )
 
 // Options are the settings of a link. The zero value is good.
@@ -38,6 +40,7 @@ type Options struct {
 	RingBytes   int          // size of the receive ring when RingFrames is 0; 0 means 8 MiB
 	SndBuf      int          // bytes that may wait to be sent, in the kernel's count; 0 means 4 MiB
 	FrameMTU    int          // largest frame that is received, as an MTU; 0 means the interface's MTU, and less than that is ignored
+	Linear      bool         // have the kernel keep frames of a page and more in one piece while it sends them: fewer pages to get, copies that are aligned
 	QdiscBypass bool         // hand frames to the driver without the interface's queueing discipline
 	Filter      *link.Filter // the first filter, as by SetFilter; nil wants every AoE frame
 	// PayloadAlign places byte 36 of each frame (where the data of an ATA write starts) at a multiple of this many bytes, so that
@@ -53,6 +56,7 @@ type Link struct {
 	ring  *sys.PacketRing
 	held  bool // the caller has frames that it did not release
 	batch *sys.SendBatch
+	vnet  int         // bytes in front of each frame for the kernel: sys.VnetLen or 0
 	down  atomic.Bool // Send or Inject met a dead interface since the last Check
 	lost  atomic.Uint64
 	long  atomic.Uint64
@@ -163,8 +167,13 @@ func (l *Link) Inject(frame []byte) error {
 	if l.closed {
 		return link.ErrClosed
 	}
+	out := frame
+	if l.vnet > 0 {
+		h := sys.VnetHeader(len(frame), payloadAt)
+		out = append(h[:], frame...)
+	}
 	for {
-		_, err := unix.Write(l.fd, frame)
+		_, err := unix.Write(l.fd, out)
 		var errno unix.Errno
 		if !errors.As(err, &errno) {
 			return err

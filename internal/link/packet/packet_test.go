@@ -42,6 +42,8 @@ func TestSuite(t *testing.T) {
 		"9000":    {9000, Options{RingFrames: 100}},
 		"payload": {9000, Options{RingFrames: 100, PayloadAlign: 4096}},
 		"bypass":  {1500, Options{RingFrames: 100, QdiscBypass: true}},
+		"linear":  {9000, Options{RingFrames: 100, Linear: true}},
+		"aligned": {9000, Options{RingFrames: 100, Linear: true, PayloadAlign: 512}},
 		"bigger":  {1500, Options{RingFrames: 100, FrameMTU: 9000}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -503,4 +505,18 @@ func TestDeafUntilFiltered(t *testing.T) {
 	}
 	linktest.SendAll(t, la, f)
 	linktest.Collect(t, l, 1)
+}
+
+// TestLinear checks where frames are sent out of one piece: where they can be longer than a page, and only when asked for.
+func TestLinear(t *testing.T) {
+	for _, c := range []struct {
+		mtu    int
+		linear bool
+		want   int
+	}{{9000, true, sys.VnetLen}, {9000, false, 0}, {1500, true, 0}} {
+		ns, a, _ := testnet.Pair(t, c.mtu)
+		if l := open1(t, ns, a, Options{Linear: c.linear}); l.vnet != c.want {
+			t.Errorf("MTU %d, asked %v: %d bytes in front of a frame, not %d", c.mtu, c.linear, l.vnet, c.want)
+		}
+	}
 }

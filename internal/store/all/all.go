@@ -12,13 +12,15 @@ import (
 
 // Options are the settings of an export that concern its store. A kind refuses those that it cannot honour.
 type Options struct {
-	Offset    int64  // bytes of the source to skip, a multiple of 512
-	Length    int64  // bytes to serve, a multiple of 512; 0: up to the end
-	Direct    bool   // bypass the page cache
-	ReadOnly  bool   // open for reading only
-	Force     bool   // use a device for writing although it is in use otherwise
-	Engine    string // "auto", "io_uring" or "threads"
-	IOThreads int    // threads per store and lane with the engine "threads"; 0: chosen by the store
+	Offset   int64  // bytes of the source to skip, a multiple of 512
+	Length   int64  // bytes to serve, a multiple of 512; 0: up to the end
+	Direct   bool   // bypass the page cache
+	ReadOnly bool   // open for reading only
+	Force    bool   // use a device for writing although it is in use otherwise
+	Engine   string // "auto", "io_uring" or "threads"
+	// PlainFiles and NoReadNow turn off ways to be faster, see file.Options.
+	PlainFiles, NoReadNow bool
+	IOThreads             int // threads per store and lane with the engine "threads"; 0: chosen by the store
 }
 
 // Kind is one kind of storage.
@@ -71,7 +73,7 @@ func openMem(source string, o Options) (store.Store, error) {
 
 func openFile(source string, o Options) (store.Store, error) {
 	return opened(file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, Force: o.Force,
-		Engine: o.Engine, Workers: o.IOThreads}))
+		Engine: o.Engine, Workers: o.IOThreads, PlainFiles: o.PlainFiles, NoReadNow: o.NoReadNow}))
 }
 
 // opened makes a nil store of a failed Open, and not an interface with a nil pointer in it.

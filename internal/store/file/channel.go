@@ -21,6 +21,8 @@ type channel struct {
 	s        *Store
 	x        executor
 	pool     *pool    // threads: runs everything; io_uring: discards of devices, made when first needed
+	noNow    bool     // io_uring: the kernel does not read from its page cache without io_uring in a way that never waits
+	fixed    [2]int   // io_uring: what stands for Store.fd and Store.bufFD in the ring; 0 before the first use
 	waiting  opList   // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
 	covered  opList   // those that the sync in flight covers
 	nWaiting int      // length of waiting
@@ -110,6 +112,9 @@ func (c *channel) CountTo(s *stats.Store) { c.count = s }
 func (c *channel) Close() {
 	if c.pool != nil {
 		c.pool.close()
+	}
+	if x, ok := c.x.(*uring); ok {
+		x.forget(c)
 	}
 }
 

@@ -30,6 +30,10 @@ type Options struct {
 	Engine   string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
 	Workers  int    // threads for each store and lane with Engine "threads"; 0: 16
 	Sync     string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
+	// PlainFiles names files to io_uring by their descriptors in place of registering them with the ring.
+	PlainFiles bool
+	// NoReadNow leaves single reads from the page cache to io_uring, too.
+	NoReadNow bool
 }
 
 // Store is an opened file or device. See store.Store.

@@ -42,6 +42,7 @@ func TestSuite(t *testing.T) {
 		o    Options
 	}{
 		{"uring buffered", Options{Engine: "io_uring"}},
+		{"uring buffered plain", Options{Engine: "io_uring", PlainFiles: true, NoReadNow: true}},
 		{"uring buffered each", Options{Engine: "io_uring", Sync: "each"}},
 		{"uring direct group", Options{Engine: "io_uring", Direct: true, Sync: "group"}},
 		{"uring direct each", Options{Engine: "io_uring", Direct: true, Sync: "each"}},

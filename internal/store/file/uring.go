@@ -13,14 +13,17 @@ const ringEntries = 256
 
 // uring is the executor on io_uring.
 type uring struct {
-	ring  *sys.Ring
-	slots []slot
-	free  []uint32 // indexes of unused slots
-	line  opList   // submitted, but ring or slots were full
-	fin   opList   // finished, for Reap
-	dirt  []*channel
-	retry bool    // the kernel did not take what is queued
-	box   mailbox // discards of devices come back by it; it signals the ring's eventfd
+	ring   *sys.Ring
+	slots  []slot
+	free   []uint32 // indexes of unused slots
+	line   opList   // submitted, but ring or slots were full
+	fin    opList   // finished, for Reap
+	dirt   []*channel
+	retry  bool    // the kernel did not take what is queued
+	box    mailbox // discards of devices come back by it; it signals the ring's eventfd
+	now    sys.Reader
+	last   slot   // the read that was queued last, if it was the last operation and may be in the page cache
+	lastAt uint32 // its place in slots
 }
 
 // slot keeps what is in flight; its index is what the kernel carries. op is nil for a sync.
@@ -67,14 +70,14 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 	switch op.Kind {
 	case store.Read:
 		fd, buf, off := c.s.rest(op)
-		ok = x.ring.Read(fd, buf, off, uint64(i))
+		ok = x.ring.Read(x.name(c, fd), buf, off, uint64(i))
 	case store.Write:
 		fd, buf, off := c.s.rest(op)
 		flags := uint32(0)
 		if op.Durable && c.s.each {
 			flags = unix.RWF_DSYNC
 		}
-		ok = x.ring.Write(fd, buf, off, flags, uint64(i))
+		ok = x.ring.Write(x.name(c, fd), buf, off, flags, uint64(i))
 	default:
 		ok = x.ring.Fallocate(c.s.bufFD, holeMode, c.s.opts.Offset+op.Off, op.Len, uint64(i))
 	}
@@ -83,7 +86,34 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 		return false
 	}
 	x.slots[i] = slot{op, c}
+	if x.last = (slot{}); op.Kind == store.Read && !c.s.direct() && !c.s.opts.NoReadNow {
+		x.last, x.lastAt = x.slots[i], i
+	}
 	return true
+}
+
+// name returns what stands for a descriptor of the channel's store in the ring.
+func (x *uring) name(c *channel, fd int) int {
+	i := 0
+	if fd != c.s.fd {
+		i = 1
+	}
+	if c.fixed[i] == 0 {
+		if c.fixed[i] = fd; !c.s.opts.PlainFiles {
+			c.fixed[i] = x.ring.FixFile(fd)
+		}
+	}
+	return c.fixed[i]
+}
+
+// forget lets go of a channel that ends: the ring must not keep its files open.
+func (x *uring) forget(c *channel) {
+	for i, n := range c.fixed {
+		if n < 0 {
+			x.ring.FreeFile(n)
+		}
+		c.fixed[i] = 0
+	}
 }
 
 // take gives an unused slot, with room in the ring made if need be.
@@ -127,6 +157,7 @@ func (x *uring) pump() {
 			continue
 		}
 		x.slots[i] = slot{nil, c}
+		x.last = slot{}
 		if !x.ring.Datasync(c.s.bufFD, uint64(i)) {
 			c.unwantSync()
 			x.free = append(x.free, i)
@@ -141,9 +172,38 @@ func (x *uring) pump() {
 // Flush hands over what was submitted.
 func (x *uring) Flush() {
 	x.pump()
-	if x.ring.Queued() > 0 {
+	switch x.ring.Queued() {
+	case 0:
+	case 1:
+		if !x.readNow() {
+			x.enter()
+		}
+	default:
 		x.enter()
 	}
+}
+
+// readNow does the one operation that is queued without the ring when it is a read of what is in the page cache, and tells whether it did: for a single
+// request that is the shorter way.
+func (x *uring) readNow() bool {
+	op, c := x.last.op, x.last.c
+	x.last = slot{}
+	if op == nil || c.noNow || x.retry {
+		return false
+	}
+	fd, buf, off := c.s.rest(op)
+	n, e := x.now.Now(fd, buf, off)
+	if e == unix.EOPNOTSUPP {
+		c.noNow = true
+	}
+	if e != 0 || n != len(buf) {
+		return false
+	}
+	x.ring.Unqueue()
+	x.slots[x.lastAt] = slot{}
+	x.free = append(x.free, x.lastAt)
+	c.complete(op, int32(n))
+	return true
 }
 
 // Pending tells whether Reap has something to do.
