@@ -436,6 +436,9 @@ func (l *lane) sleep() {
 	}
 	n, err := sys.PollShort(fds, short)
 	if err == nil && n == 0 && short != timeout {
+		if timeout > 0 {
+			timeout -= short
+		}
 		n, err = sys.Poll(fds, timeout)
 	}
 	if err != nil || n == 0 {
