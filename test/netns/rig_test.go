@@ -194,6 +194,11 @@ func (r *rig) write(config string) {
 	if !strings.Contains(config, "[global]") {
 		config = "[global]\n" + config
 	}
+	if !strings.Contains(config, "[defaults]\n") {
+		config += "\n[defaults]\n"
+	}
+	config = strings.Replace(config, "[defaults]\n", "[defaults]\n"+settings.defaults, 1)
+	config = strings.Replace(config, "[global]\n", "[global]\n"+settings.global, 1)
 	config = strings.Replace(config, "[global]\n", fmt.Sprintf("[global]\nstate-directory = %q\nduplicate-check = false\n", filepath.Join(r.dir, "state")), 1)
 	r.cfg = filepath.Join(r.dir, "goaoe.toml")
 	if err := os.WriteFile(r.cfg, []byte(config), 0o644); err != nil {
