@@ -248,7 +248,7 @@ func TestFairBytes(t *testing.T) {
 	}
 	add(2, 127)
 	add(2, 127)
-	if f.pop() == nil || f.pop() == nil || f.any() {
+	if one, two := f.pop(), f.pop(); one == nil || two == nil || f.any() {
 		t.Error("alone it has to wait for turns of nobody")
 	}
 }

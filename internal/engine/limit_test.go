@@ -104,10 +104,6 @@ func (c *limited) flood(d time.Duration, sectors int, who ...byte) map[byte]int 
 	return c.done
 }
 
-func about(n, want int, part float64) bool {
-	return float64(n) >= float64(want)*(1-part) && float64(n) <= float64(want)*(1+part)
-}
-
 // TestLimitRates: whoever asks for as much as it gets has what its limit says, to within what it may use at once, and those without a limit as much as they
 // want. The times of the engine's clock are made.
 func TestLimitRates(t *testing.T) {
@@ -179,7 +175,7 @@ func TestLimitWake(t *testing.T) {
 	r.serve(1500, x)
 	r.l.setLimits(r.l.exports[0], newLimiter(&Limits{Each: Limit{IOPS: 20}}))
 	w := r.wires[0]
-	w.fd = int(r.l.wake.FD()) // something to poll that never has anything
+	w.fd = r.l.wake.FD() // something to poll that never has anything
 	for i := range uint64(6) {
 		w.put(r.ata(e11, 0x24, i, 1, nil), time.Now().UnixNano())
 	}

@@ -79,7 +79,7 @@ func TestStrangers(t *testing.T) {
 		{true, "evil.example:6060", "", "", 403}, {true, "localhost.evil.example", "", "", 403}, {true, "localhost:6060", "Origin", "http://evil.example", 403},
 		{true, "localhost:6060", "Sec-Fetch-Site", "cross-site", 403}, {false, "target1:6060", "", "", 200},
 	} {
-		r := httptest.NewRequest("GET", Path+"cmdline", nil)
+		r := httptest.NewRequest(http.MethodGet, Path+"cmdline", nil)
 		r.Host = c.host
 		if c.key != "" {
 			r.Header.Set(c.key, c.origin)

@@ -270,7 +270,7 @@ func (s *site) turn(lane int) {
 			s.wake(lane, max(at-w.now, 0))
 		}
 		for _, x := range s.exps {
-			if x.run != nil && x.run.Lane() == lane && x.te.Stats.Held.Load() > 0 && len(w.disks[x.n].doing) == 0 && !s.eng.Blocked(lane) && !(limited && s.eng.Limited(x.run) > 0) {
+			if x.run != nil && x.run.Lane() == lane && x.te.Stats.Held.Load() > 0 && len(w.disks[x.n].doing) == 0 && !s.eng.Blocked(lane) && (!limited || s.eng.Limited(x.run) == 0) {
 				w.failf("export %d: %d requests wait, and nothing of them is on the storage", x.n, x.te.Stats.Held.Load())
 			}
 			if x.run != nil && x.run.Lane() == lane && len(w.model.exports[x.n].open) > 0 && x.te.Stats.Held.Load() == 0 && !s.eng.Blocked(lane) {

@@ -56,7 +56,7 @@ func runQuirks(line string) error {
 		}
 		h.Dst, h.Src, h.Flags, h.Addr = h.Src, aoe.MAC(ifi.HardwareAddr), h.Flags|aoe.FlagResponse, aoe.Addr{Major: 0, Minor: 1}
 		clear(out[:64])
-		size := 0
+		var size int
 		switch h.Cmd {
 		case aoe.CmdConfig:
 			size, err = (&aoe.Config{BufferCount: 16, Sectors: 17, Version: aoe.Version}).Encode(out[:])

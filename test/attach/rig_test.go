@@ -93,17 +93,18 @@ func (r *rig) must(name string, args ...string) string {
 func (r *rig) start() {
 	r.t.Helper()
 	var lines [][]string
-	if r.kind == "vblade" {
+	switch r.kind {
+	case "vblade":
 		for i := range r.links {
 			lines = append(lines, []string{"vblade", "-b", "64", "0", "1", fmt.Sprintf("t%d", i), r.image})
 		}
-	} else if r.kind == "quirks" {
+	case "quirks":
 		self, err := os.Executable()
 		if err != nil {
 			r.t.Fatal(err)
 		}
 		lines = append(lines, []string{"env", quirksEnv + "=t0 " + r.image, self})
-	} else {
+	default:
 		interfaces := make([]string, r.links)
 		for i := range interfaces {
 			interfaces[i] = fmt.Sprintf("%q", fmt.Sprintf("t%d", i))

@@ -35,9 +35,6 @@ var (
 	targetT   = mac{2, 0, 0, 0, 0, 0xaa}
 )
 
-// given is a goaoe that was built elsewhere: this test binary runs in a guest, too, where there is no compiler.
-var given = os.Getenv("GOAOE_TEST_BINARY")
-
 func TestMain(m *testing.M) {
 	os.Setenv("GOAOE_SOCKET", "off") // several targets run at the same time
 	program.Main(m)
