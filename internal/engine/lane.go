@@ -24,8 +24,6 @@ const (
 	reapBatch = 64
 	// blockedPoll is how long a lane sleeps at most while a link's send queue is full and nothing else happens.
 	blockedPoll = 10 * time.Millisecond
-	// shortSleep is for how long a lane sleeps at first. While there is work it never sleeps longer, and such sleeps cost less: see sys.PollShort.
-	shortSleep = 500 * time.Microsecond
 )
 
 var errStopped = errors.New("the engine has stopped")
@@ -430,17 +428,7 @@ func (l *lane) sleep() {
 	}
 	l.pollFDs = fds
 	l.stats.Sleeps.Inc()
-	short := int64(shortSleep)
-	if timeout >= 0 {
-		short = min(short, timeout)
-	}
-	n, err := sys.PollShort(fds, short)
-	if err == nil && n == 0 && short != timeout {
-		if timeout > 0 {
-			timeout -= short
-		}
-		n, err = sys.Poll(fds, timeout)
-	}
+	n, err := sys.Poll(fds, timeout)
 	if err != nil || n == 0 {
 		return // interrupted or timed out: the next turn looks at everything
 	}

@@ -11,13 +11,7 @@ import (
 // nanoseconds: 0 looks without waiting, anything below 0 waits for ever. A descriptor of -1 is ignored. An interruption
 // by a signal is no error: it returns 0, like a time-out, and the Revents are all 0. The call tells the scheduler that
 // it may block. It does not allocate.
-func Poll(fds []unix.PollFd, timeoutNs int64) (int, error) { return poll(fds, timeoutNs, false) }
-
-// PollShort is Poll without telling the scheduler, which costs less and keeps it from looking after the thread (see SendBatch.Send). It is for sleeps of a
-// millisecond at most: what stops all threads for a moment, as the garbage collector does, has to interrupt the call by a signal.
-func PollShort(fds []unix.PollFd, timeoutNs int64) (int, error) { return poll(fds, timeoutNs, true) }
-
-func poll(fds []unix.PollFd, timeoutNs int64, raw bool) (int, error) {
+func Poll(fds []unix.PollFd, timeoutNs int64) (int, error) {
 	var ts unix.Timespec
 	var tp unsafe.Pointer
 	if timeoutNs >= 0 {
@@ -27,13 +21,7 @@ func poll(fds []unix.PollFd, timeoutNs int64, raw bool) (int, error) {
 	for i := range fds {
 		fds[i].Revents = 0 // an interrupted call leaves them as they were
 	}
-	var n uintptr
-	var errno unix.Errno
-	if raw {
-		n, _, errno = unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(tp), 0, 0, 0)
-	} else {
-		n, _, errno = unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(tp), 0, 0, 0)
-	}
+	n, _, errno := unix.Syscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(unsafe.SliceData(fds))), uintptr(len(fds)), uintptr(tp), 0, 0, 0)
 	switch errno {
 	case 0:
 		return int(n), nil
