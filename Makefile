@@ -4,6 +4,7 @@
 # make soak    looks for rare mistakes for a long time (SOAK=8h; test/soak says what); not part of make test
 # make evidence runs what shows that goaoe keeps its promises, and writes docs/evidence.md (an hour, as root)
 # make bench   side by side with vblade, nbdkit and fio: goals and verdicts, in out/bench (root; on a quiet machine; BENCHFLAGS=-h tells the flags)
+# make bench-guest  the same for a Linux initiator in an emulated guest, against vblade: fio, mkfs, untar
 # make man     the manual pages, in man/
 # make deb     a Debian package for this kind of machine in out/packages; make rpm: an RPM; make container: an OCI image
 #              (ARCH=arm64 or ARCH=armv7 for another processor)
@@ -15,7 +16,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 
 ARCH := amd64
 
-.PHONY: build run test soak evidence bench man deb rpm container release fmt lint clean
+.PHONY: build run test soak evidence bench bench-guest man deb rpm container release fmt lint clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X goaoe/internal/cli.Version=$(VERSION)' -o bin/goaoe ./cmd/goaoe
@@ -34,6 +35,9 @@ evidence:
 
 bench: build
 	go run ./bench $(BENCHFLAGS)
+
+bench-guest: build
+	go run ./bench -guest -out out/bench-guest $(BENCHFLAGS)
 
 man: build
 	rm -rf man
@@ -56,4 +60,4 @@ lint:
 	if command -v golangci-lint >/dev/null; then golangci-lint run ./...; fi
 
 clean:
-	rm -rf bin man out/bench out/stage out/packages out/release
+	rm -rf bin man out/bench out/bench-guest out/stage out/packages out/release

@@ -373,3 +373,40 @@ func TestProcess(t *testing.T) {
 		t.Error("a program that is not there was started")
 	}
 }
+
+// TestGuest: what the guest writes becomes rows; what it does not write is void.
+func TestGuest(t *testing.T) {
+	in := "fio-read-512 e0.1 200\nfio-read-512 e0.2 100\nmkfs e0.1 0.5\nfio-read-512 e0.1 220\nfio-read-512 e0.2 110\nmkfs e0.2 0\n"
+	all, err := parseGuest(strings.NewReader(in), "")
+	if err != nil || len(all) != len(guestWork) {
+		t.Fatal(err)
+	}
+	if g := all[0].Goals[0]; g.Value != 2 || g.Result != met || all[0].ID != "t1" || all[0].Entries[0].Limit != "" {
+		t.Errorf("%+v", all[0])
+	}
+	if g := all[10].Goals[0]; g.Result != unclear || !strings.Contains(g.Why, "nothing was done") {
+		t.Errorf("%+v", g)
+	}
+	if g := all[1].Goals[0]; g.Result != unclear || !strings.Contains(g.Why, "no repetition") {
+		t.Errorf("%+v", g)
+	}
+	if all, err = parseGuest(strings.NewReader("mkfs e0.1 2\nmkfs e0.2 1\n"), "loud"); err != nil || all[10].Goals[0].Result != unclear {
+		t.Errorf("%+v, %v", all[10].Goals, err)
+	}
+	for _, bad := range []string{"x", "mkfs e0.1 much", "mkfs e0.3 1", "sleep e0.1 1"} {
+		if _, err := parseGuest(strings.NewReader(bad), ""); err == nil {
+			t.Errorf("%q was taken for a result", bad)
+		}
+	}
+	script, err := os.ReadFile("../test/guest/scripts/speed.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range guestWork {
+		for _, part := range strings.Split(strings.TrimPrefix(w[0], "fio-"), "-") {
+			if !strings.Contains(string(script), part) {
+				t.Errorf("the guest does no %s", w[0])
+			}
+		}
+	}
+}

@@ -47,11 +47,11 @@ func main() {
 }
 
 type options struct {
-	goaoe, before, dir, out, rows, json, svg string
-	mib                                      int64
-	reps                                     int
-	quick, quiet, noisy, list, again         bool
-	saved                                    []string
+	goaoe, before, dir, out, rows, json, svg  string
+	mib                                       int64
+	reps                                      int
+	quick, quiet, noisy, list, again, inGuest bool
+	saved                                     []string
 }
 
 func flags() options {
@@ -65,6 +65,7 @@ func flags() options {
 	flag.StringVar(&o.rows, "rows", "", "only the rows whose letter and title match this regular expression, e.g. '^[ab]' or '^a '")
 	flag.BoolVar(&o.list, "list", false, "list the rows and their goals, and measure nothing")
 	flag.BoolVar(&o.again, "report", false, "measure nothing: write the tables of the JSON files in the arguments; of rows that several have, the last counts")
+	flag.BoolVar(&o.inGuest, "guest", false, "instead of the rows: what the Linux driver in an emulated guest does with goaoe and with vblade")
 	flag.BoolVar(&o.noisy, "noisy", false, "measure although other processes use the machine; what they disturb has no verdict")
 	flag.Int64Var(&o.mib, "size", 1024, "size of the image in MiB")
 	flag.IntVar(&o.reps, "reps", 0, "repetitions (default 5, with -quick 3)")
@@ -104,6 +105,11 @@ func run() error {
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("it needs root, for packet sockets and a network namespace of its own")
+	}
+	if o.inGuest {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return o.guest(ctx)
 	}
 	programs, err := find(o.goaoe, chosen)
 	if err != nil {

@@ -321,6 +321,9 @@ func load(files []string) (*report, error) {
 	for i, r := range rows() {
 		order[r.id] = i
 	}
+	for i := range guestWork {
+		order[numberedFrom("t", i)] = len(order)
+	}
 	slices.SortStableFunc(all.Rows, func(a, b outcome) int { return order[a.ID] - order[b.ID] })
 	return all, nil
 }

@@ -206,6 +206,7 @@ func (d *Daemon) loop(ctx context.Context) error {
 			return nil
 		case fn := <-d.posts:
 			fn()
+			d.morePosts()
 		case <-d.watch.Changed():
 			if settle == nil {
 				settle = time.After(settleAfter)
@@ -222,6 +223,18 @@ func (d *Daemon) loop(ctx context.Context) error {
 			d.hearNeighbour(s)
 		case <-beat:
 			d.notifier.alive()
+		}
+	}
+}
+
+// morePosts runs what was posted meanwhile, so that one reconcile does for all: every export tells its size every two seconds.
+func (d *Daemon) morePosts() {
+	for range cap(d.posts) * 4 { // and not for ever
+		select {
+		case fn := <-d.posts:
+			fn()
+		default:
+			return
 		}
 	}
 }
