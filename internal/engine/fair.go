@@ -4,9 +4,11 @@ import "math/bits"
 
 // Fair queueing between the initiators of one export. Two things are shared: the places for requests, and the turns on the store.
 //
-// Places: while there is room, anybody may take it. When three quarters of what the export can hold are taken, an initiator gets no more
-// than its even part of all of it, or, alone, those three quarters; so the last quarter is free for those that hold little. What is refused is not answered, and
-// asked for again: AoE knows no other way to slow an initiator down. A single one that keeps to the buffer count it was told never gets there.
+// Places: while there is room, anybody may take it. When half of what the export can hold is taken, an initiator gets no more than its even part of
+// all of it, so the other half is free for those that hold little. Who asked for something within the last tenth of a second has a part, whether it holds anything at
+// the moment or not: otherwise one that asks for all there is would take the places of those whose answers went out together, and they would find none when they come back.
+// Alone, an initiator may have three quarters. What is refused is not answered, and asked for again: AoE knows no other way to slow an initiator
+// down. One that keeps to the buffer count it was told never gets there alone.
 //
 // Turns: of the requests that may run and wait for room on the store, each initiator's oldest gets its turn in a circle. Bytes count: a request of
 // more than 4 KiB costs its initiator as many turns as it has 4 KiB, begun ones included; it is served first and the turns
@@ -29,6 +31,8 @@ type fair struct {
 	mac    [sources]uint64 // whose place it is, or was last
 	held   [sources]uint32 // requests that have a slot
 	active int             // how many of them are not 0
+	seen   [2]uint64       // who took a place in this period, and in the one before
+	since  int64           // when this one began
 
 	first, last [sources]*slot // requests that may run
 	mask        uint64         // which of them are not empty
@@ -62,6 +66,7 @@ func (f *fair) place(mac uint64) uint8 {
 // took counts a slot that an initiator has got.
 func (f *fair) took(s *slot, source uint8) {
 	s.source, s.counted = source, true
+	f.seen[0] |= 1 << source
 	if f.held[source]++; f.held[source] == 1 {
 		f.active++
 	}
@@ -78,23 +83,31 @@ func (f *fair) gave(s *slot) {
 	}
 }
 
+// sharePeriod is how long who asked for something counts among those who share, at least; twice of it at most.
+const sharePeriod = 100_000_000
+
+// sharing is how many initiators share the places: source, and those that asked lately. now is on the clock of sys.Nanotime.
+func (f *fair) sharing(source uint8, now int64) int {
+	if now-f.since > sharePeriod {
+		f.seen[1], f.seen[0], f.since = f.seen[0], 0, now
+	}
+	return bits.OnesCount64(f.seen[0] | f.seen[1] | 1<<source)
+}
+
 // crowded tells whether an initiator has its part of the export's slots, and others may need the rest.
-func (x *laneExport) crowded(p *pool, source uint8) bool {
+func (x *laneExport) crowded(p *pool, source uint8, now int64) bool {
 	room := x.backlog
 	if p.nfree <= p.reserved { // nothing beyond the queue length is to be had
 		room = x.queue
 	}
-	if 4*x.used < 3*room {
+	if 2*x.used < room {
 		return false
 	}
-	held, active := int(x.fair.held[source]), x.fair.active
-	if held == 0 {
-		active++
-	}
-	if active == 1 {
+	held, n := int(x.fair.held[source]), x.fair.sharing(source, now)
+	if n == 1 {
 		return held >= max(x.queue, room-room/4)
 	}
-	return held*active >= room
+	return held*n >= room
 }
 
 // push queues a request that may run behind the others of its initiator.

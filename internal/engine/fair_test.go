@@ -146,6 +146,38 @@ func TestFairPlaces(t *testing.T) {
 	}
 }
 
+// TestFairReturn: one that asks for all there is leaves the places of those whose answers have just gone out, so that they find them when they come
+// back; and takes them when they stay away.
+func TestFairReturn(t *testing.T) {
+	const queue, modest = 16, 8
+	c := newCrowd(t, queue)
+	now := int64(1)
+	c.e.opts.Clock = func() (int64, int64) { return now, now }
+	for who := byte(1); who <= modest; who++ {
+		c.ask(who, 4)
+	}
+	c.finish(4 * modest)
+	c.ask(0, 500)
+	if held := c.le().held; held != queue*BacklogFactor/2 {
+		t.Errorf("it holds %d while others were seen lately", held)
+	}
+	before := c.full()
+	for who := byte(1); who <= modest; who++ {
+		c.ask(who, 4)
+	}
+	if n := c.full() - before; n != 0 {
+		t.Errorf("%d requests of those that came back were refused", n)
+	}
+	c.finish(4*modest + queue*BacklogFactor/2)
+	for range 3 {
+		now += sharePeriod + 1
+		c.ask(0, 500)
+	}
+	if held := c.le().held; held != queue*BacklogFactor*3/4 {
+		t.Errorf("it holds %d when the others are gone", held)
+	}
+}
+
 // TestFairAllocatesNothing: neither with many initiators, nor when they are refused.
 func TestFairAllocatesNothing(t *testing.T) {
 	c := newCrowd(t, 8)

@@ -60,7 +60,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 	}
 	source := x.fair.place(l.src)
 	var s *slot
-	if !x.crowded(&l.slots, source) {
+	if !x.crowded(&l.slots, source, l.mono) {
 		s = l.slots.take(x)
 	}
 	if s == nil || len(s.data) < payloadLen(&spec) || spec.Kind == target.IORead && len(s.data) < spec.Count*store.SectorSize {
