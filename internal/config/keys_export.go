@@ -18,7 +18,7 @@ var sharedKeys = append([]Key{
 		Help: "Requests for storage per second that each initiator gets at most; 0 is no limit. What is over it waits, and holds up no other initiator."},
 	{Name: "initiator-bandwidth", Type: TypeSize, Min: 0, Max: 1 << 40, Default: "0", Example: `"50M"`,
 		Help: "Bytes per second that each initiator reads and writes at most, from 64K; 0 is no limit."},
-	{Name: "initiator-limits", Type: TypeLimits, Example: `["node1 iops=500 bandwidth=20M", "backup unlimited"]`,
+	{Name: "initiator-limits", Type: TypeLimits, Example: `["node1 iops=500 bandwidth=20M", "02:00:00:00:00:02 unlimited"]`,
 		Help: "Limits of some initiators in place of these two: rows of an address, a host's name or an access list (each of its members), and iops=N, bandwidth=SIZE or both (off lifts one; what is not said is as for all), or unlimited. The first row that matches decides."},
 	{Name: "direct-io", Type: TypeBool, Default: "false",
 		Help: "Bypass the page cache."},
