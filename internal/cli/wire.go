@@ -59,6 +59,15 @@ func (f *wireFlags) check() error {
 	return nil
 }
 
+// read reads the addresses of a command line (see parseAddrs), and the flags.
+func (f *wireFlags) read(list []string, wild bool) ([]aoe.Addr, error) {
+	addrs, err := parseAddrs(list, wild)
+	if err == nil {
+		err = f.check()
+	}
+	return addrs, err
+}
+
 // wireExit is what the help of such a command says about exit statuses.
 const wireExit = `
 Exit status:
@@ -239,6 +248,18 @@ func (f *wireFlags) one(ctx context.Context, addr aoe.Addr) (*initiator.Session,
 		return nil, err
 	}
 	return f.dial(ways[0])
+}
+
+// with opens a session with the one target that has an address, has do work with it until it is done or SIGINT or SIGTERM come, and closes it.
+func (f *wireFlags) with(cmd *cobra.Command, addr aoe.Addr, do func(context.Context, *initiator.Session) error) error {
+	ctx, stop := interruptible(cmd)
+	defer stop()
+	s, err := f.one(ctx, addr)
+	if err != nil {
+		return wireError(err)
+	}
+	defer func() { _ = s.Close() }() // nothing is under way
+	return wireError(do(ctx, s))
 }
 
 // sameDisk is an error when the ways lead to different disks, as far as these can be identified.

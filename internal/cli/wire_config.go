@@ -88,10 +88,7 @@ func newConfigGetCmd(env *Env) *cobra.Command {
 Bytes that are no printable text are shown as \x00, and a backslash as \\; with --raw the string of one target is written as it is.` + "\n" + wireExit,
 		Example: "  goaoe config get\n  goaoe config get e0.1\n  goaoe config get '0.*' --json\n  goaoe config get e0.1 --raw > label.bin",
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, true)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, true)
 			one := len(addrs) == 1 && !addrs[0].Wild()
 			if raw && (!one || f.json) {
 				return Usagef("--raw is for one address, and without --json")
@@ -169,16 +166,11 @@ func newConfigOpCmd(env *Env, name, short, long, example string, op uint8) *cobr
 			if err != nil {
 				return err
 			}
-			addrs, err := parseAddrs(rest, false)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(rest, false)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			return runConfigOp(ctx, env, &f, addrs[0], op, str)
+			return runConfigOp(cmd, env, &f, addrs[0], op, str)
 		},
 	}
 	f.register(cmd)
@@ -197,16 +189,11 @@ config asks the daemon on this machine.` + "\n" + wireExit,
 		Example: "  goaoe config clear e0.1",
 		Args:    args(cobra.ExactArgs(1), "one ADDRESS"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, false)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, false)
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			return runConfigOp(ctx, env, &f, addrs[0], aoe.ConfigForceSet, nil)
+			return runConfigOp(cmd, env, &f, addrs[0], aoe.ConfigForceSet, nil)
 		},
 	}
 	f.register(cmd)
@@ -245,12 +232,11 @@ func configString(env *Env, list []string, from string) ([]byte, []string, error
 	return str, list, nil
 }
 
-func runConfigOp(ctx context.Context, env *Env, f *wireFlags, a aoe.Addr, op uint8, str []byte) error {
-	s, err := f.one(ctx, a)
-	if err != nil {
-		return wireError(err)
-	}
-	defer func() { _ = s.Close() }() // nothing is under way
+func runConfigOp(cmd *cobra.Command, env *Env, f *wireFlags, a aoe.Addr, op uint8, str []byte) error {
+	return f.with(cmd, a, func(ctx context.Context, s *initiator.Session) error { return configOp(ctx, env, f, s, op, str) })
+}
+
+func configOp(ctx context.Context, env *Env, f *wireFlags, s *initiator.Session, op uint8, str []byte) error {
 	r, err := s.Config(ctx, op, str)
 	if e := wireError(err); e != nil {
 		if r.Refused == aoe.ConfigSet {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -55,36 +56,28 @@ func newIdentifyCmd(env *Env) *cobra.Command {
 		GroupID: groupWire,
 		Args:    args(cobra.ExactArgs(1), "one ADDRESS"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, false)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, false)
 			if err != nil {
 				return err
 			}
 			if raw && binaryOut || f.json && (raw || binaryOut) {
 				return Usagef("only one of --raw, --binary and --json may be given")
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			s, err := f.one(ctx, addrs[0])
-			if err != nil {
-				return wireError(err)
-			}
-			defer func() { _ = s.Close() }() // nothing is under way
-			id, words, err := s.Identify(ctx)
-			switch {
-			case words != nil && binaryOut:
-				_, err := env.Stdout.Write(words)
-				return err
-			case words != nil && raw:
-				return printWords(env.Stdout, words)
-			case err != nil:
-				return wireError(err)
-			case f.json:
-				return printJSON(env.Stdout, newIdentified(s.Target(), id))
-			}
-			return printIdentified(env.Stdout, newIdentified(s.Target(), id))
+			return f.with(cmd, addrs[0], func(ctx context.Context, s *initiator.Session) error {
+				id, words, err := s.Identify(ctx)
+				switch {
+				case words != nil && binaryOut:
+					_, err := env.Stdout.Write(words)
+					return err
+				case words != nil && raw:
+					return printWords(env.Stdout, words)
+				case err != nil:
+					return err
+				case f.json:
+					return printJSON(env.Stdout, newIdentified(s.Target(), id))
+				}
+				return printIdentified(env.Stdout, newIdentified(s.Target(), id))
+			})
 		},
 	}
 	f.register(cmd)

@@ -61,10 +61,7 @@ func newListGetCmd(env *Env, short, long, example, column string, read func(*ini
 		Long:    long + "\n" + wireExit,
 		Example: example,
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, true)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, true)
 			if err != nil {
 				return err
 			}
@@ -113,6 +110,19 @@ func printLists(env *Env, f *wireFlags, rows []listRow, column string) error {
 	return w.Flush()
 }
 
+// printList prints the list that a change has left: what the target is without one, and what with one.
+func printList(env *Env, f *wireFlags, s *initiator.Session, now []aoe.MAC, without, with string) error {
+	if f.json {
+		return printJSON(env.Stdout, newListRow(s, now))
+	}
+	if len(now) == 0 {
+		_, err := fmt.Fprintf(env.Stdout, "%v %s\n", s.Target().Addr, without)
+		return err
+	}
+	_, err := fmt.Fprintf(env.Stdout, "%v %s %s\n", s.Target().Addr, with, strings.Join(macTexts(now), ", "))
+	return err
+}
+
 // readMACs reads the MACs of a command line; "self" is this machine's on the interface.
 func readMACs(list []string, iface string) ([]aoe.MAC, error) {
 	var out []aoe.MAC
@@ -153,40 +163,24 @@ func newMaskEditCmd(env *Env, name, use, short, long, example string) *cobra.Com
 			if len(list) == 0 || name != "clear" && len(list) < 2 || name == "clear" && len(list) > 1 {
 				return Usagef("%s is needed", strings.TrimPrefix(use, name+" ")).WithHint("see " + cmd.CommandPath() + " --help")
 			}
-			addrs, err := parseAddrs(list[:1], false)
+			addrs, err := f.read(list[:1], false)
 			if err == nil {
 				_, err = readMACs(slices.DeleteFunc(slices.Clone(list[1:]), func(s string) bool { return s == "self" }), "")
 			}
-			if err == nil {
-				err = f.check()
-			}
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			s, err := f.one(ctx, addrs[0])
-			if err != nil {
-				return wireError(err)
-			}
-			defer func() { _ = s.Close() }() // nothing is under way
-			macs, err := readMACs(list[1:], s.Target().Interface)
-			if err != nil {
-				return err
-			}
-			now, err := editMask(ctx, s, name, macs, force)
-			if err != nil {
-				return wireError(err)
-			}
-			if f.json {
-				return printJSON(env.Stdout, newListRow(s, now))
-			}
-			if len(now) == 0 {
-				_, err = fmt.Fprintf(env.Stdout, "%v serves everybody\n", addrs[0])
-			} else {
-				_, err = fmt.Fprintf(env.Stdout, "%v serves only %s\n", addrs[0], strings.Join(macTexts(now), ", "))
-			}
-			return err
+			return f.with(cmd, addrs[0], func(ctx context.Context, s *initiator.Session) error {
+				macs, err := readMACs(list[1:], s.Target().Interface)
+				if err != nil {
+					return err
+				}
+				now, err := editMask(ctx, s, name, macs, force)
+				if err != nil {
+					return err
+				}
+				return printList(env, &f, s, now, "serves everybody", "serves only")
+			})
 		},
 	}
 	f.register(cmd)

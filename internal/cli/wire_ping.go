@@ -85,10 +85,7 @@ func newPingCmd(env *Env) *cobra.Command {
 		GroupID: groupWire,
 		Args:    args(cobra.ExactArgs(1), "one ADDRESS"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, false)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, false)
 			if err != nil {
 				return err
 			}

@@ -60,44 +60,28 @@ func newReserveSetCmd(env *Env, name, use, short, long, example string) *cobra.C
 			if len(list) == 0 || name == "release" && len(list) > 1 {
 				return Usagef("%s is needed", strings.TrimPrefix(use, name+" ")).WithHint("see " + cmd.CommandPath() + " --help")
 			}
-			addrs, err := parseAddrs(list[:1], false)
+			addrs, err := f.read(list[:1], false)
 			if err == nil {
 				_, err = readMACs(slices.DeleteFunc(slices.Clone(list[1:]), func(s string) bool { return s == "self" }), "")
 			}
-			if err == nil {
-				err = f.check()
-			}
 			if err != nil {
 				return err
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			s, err := f.one(ctx, addrs[0])
-			if err != nil {
-				return wireError(err)
-			}
-			defer func() { _ = s.Close() }() // nothing is under way
-			macs := list[1:]
-			if len(macs) == 0 && name != "release" {
-				macs = []string{"self"}
-			}
-			want, err := readMACs(macs, s.Target().Interface)
-			if err != nil {
-				return err
-			}
-			now, err := reserve(ctx, s, want, force || name == "force")
-			if err != nil {
-				return wireError(err)
-			}
-			if f.json {
-				return printJSON(env.Stdout, newListRow(s, now))
-			}
-			if len(now) == 0 {
-				_, err = fmt.Fprintf(env.Stdout, "%v is released\n", addrs[0])
-			} else {
-				_, err = fmt.Fprintf(env.Stdout, "%v is reserved for %s\n", addrs[0], strings.Join(macTexts(now), ", "))
-			}
-			return err
+			return f.with(cmd, addrs[0], func(ctx context.Context, s *initiator.Session) error {
+				macs := list[1:]
+				if len(macs) == 0 && name != "release" {
+					macs = []string{"self"}
+				}
+				want, err := readMACs(macs, s.Target().Interface)
+				if err != nil {
+					return err
+				}
+				now, err := reserve(ctx, s, want, force || name == "force")
+				if err != nil {
+					return err
+				}
+				return printList(env, &f, s, now, "is released", "is reserved for")
+			})
 		},
 	}
 	f.register(cmd)

@@ -72,10 +72,7 @@ func newSmartCmd(env *Env) *cobra.Command {
 		GroupID: groupWire,
 		Args:    args(cobra.ExactArgs(1), "one ADDRESS"),
 		RunE: func(cmd *cobra.Command, list []string) error {
-			addrs, err := parseAddrs(list, false)
-			if err == nil {
-				err = f.check()
-			}
+			addrs, err := f.read(list, false)
 			if err != nil {
 				return err
 			}
@@ -96,41 +93,36 @@ func newSmartCmd(env *Env) *cobra.Command {
 			case chosen == 1 && f.json:
 				return Usagef("--json is for the report only")
 			}
-			ctx, stop := interruptible(cmd)
-			defer stop()
-			s, err := f.one(ctx, addrs[0])
-			if err != nil {
-				return wireError(err)
-			}
-			defer func() { _ = s.Close() }() // nothing is under way
-			id, _, err := s.Identify(ctx)
-			if err != nil {
-				return wireError(err)
-			}
-			if !id.Smart {
-				return Failf("%v has no SMART", addrs[0]).WithHint("an export of goaoe has it with smart = true")
-			}
-			var what string
-			var feature, low uint8
-			switch {
-			case cmd.Flags().Changed("log"):
-				return wireError(printSmartLog(ctx, env.Stdout, s, uint8(log)))
-			case enable:
-				what, feature = "SMART is enabled", ata.SmartEnable
-			case disable:
-				what, feature = "SMART is disabled", ata.SmartDisable
-			case test == "abort":
-				what, feature, low = "the self-test is ended", ata.SmartOffline, kind
-			case test != "":
-				what, feature, low = "a self-test has begun; goaoe smart shows when it is over", ata.SmartOffline, kind
-			default:
-				return runSmart(ctx, env, &f, s, id)
-			}
-			if _, err := s.Smart(ctx, feature, low, nil, nil); err != nil {
-				return wireError(err)
-			}
-			_, err = fmt.Fprintf(env.Stdout, "%v: %s\n", addrs[0], what)
-			return err
+			return f.with(cmd, addrs[0], func(ctx context.Context, s *initiator.Session) error {
+				id, _, err := s.Identify(ctx)
+				if err != nil {
+					return err
+				}
+				if !id.Smart {
+					return Failf("%v has no SMART", addrs[0]).WithHint("an export of goaoe has it with smart = true")
+				}
+				var what string
+				var feature, low uint8
+				switch {
+				case cmd.Flags().Changed("log"):
+					return printSmartLog(ctx, env.Stdout, s, uint8(log))
+				case enable:
+					what, feature = "SMART is enabled", ata.SmartEnable
+				case disable:
+					what, feature = "SMART is disabled", ata.SmartDisable
+				case test == "abort":
+					what, feature, low = "the self-test is ended", ata.SmartOffline, kind
+				case test != "":
+					what, feature, low = "a self-test has begun; goaoe smart shows when it is over", ata.SmartOffline, kind
+				default:
+					return runSmart(ctx, env, &f, s, id)
+				}
+				if _, err := s.Smart(ctx, feature, low, nil, nil); err != nil {
+					return err
+				}
+				_, err = fmt.Fprintf(env.Stdout, "%v: %s\n", addrs[0], what)
+				return err
+			})
 		},
 	}
 	f.register(cmd)
