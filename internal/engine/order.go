@@ -163,7 +163,11 @@ type writeLog struct {
 	e      [logSize]logEntry
 }
 
-const logSize = 256
+const (
+	logSize = 256
+	// clockDoubt is in nanoseconds. For that long, at most, writes are refused that come by another interface than one that they overlap.
+	clockDoubt = 2_000_000_000
+)
 
 type logEntry struct {
 	start, end uint64
@@ -180,12 +184,14 @@ func (g *writeLog) add(s *slot) {
 }
 
 // overtaken tells whether a write that arrived at time t on port p is older than one that was let through and overlaps it,
-// or may be. now is the current time: when the clock was set back, what is logged says nothing.
+// or may be. now is the current time. When the clock was set back, what is logged says nothing of writes that came since. One that is stamped later
+// than now came before, and is compared; so is every one for as long as the clock was set back by no more than clockDoubt, which none of
+// those that were in a ring by then can have waited.
 func (g *writeLog) overtaken(f *link.Frame, p *lanePort, start, end uint64, now int64) bool {
 	if f.Time == 0 || f.Time >= g.newest {
 		return false
 	}
-	if g.newest > now {
+	if f.Time <= now && g.newest-now > clockDoubt {
 		g.n, g.next, g.newest = 0, 0, 0
 		return false
 	}

@@ -312,6 +312,47 @@ func TestLateWriteOfOtherInterface(t *testing.T) {
 	}
 }
 
+// TestLateWriteWhenTheClockJumps: a write that was overtaken while it waited in the ring of the other interface stays where it is when the clock is set
+// back just then, and what comes afterwards is not held to be late.
+func TestLateWriteWhenTheClockJumps(t *testing.T) {
+	for _, c := range []struct {
+		name       string
+		back, late time.Duration // by how much the clock is set back; for how long the late write has waited
+	}{
+		{"hour", time.Hour, time.Millisecond}, {"second", time.Second, time.Millisecond}, {"second, long wait", time.Second, 1500 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t, 2)
+			st := newStore(t, 64, nil)
+			x := r.export(e11, st, 8)
+			r.serve(1500, x)
+			now := time.Now()
+			r.l.eng.opts.Clock = func() (int64, int64) { return now.UnixNano(), now.UnixNano() }
+			put := func(wire int, at time.Time, fill byte) {
+				r.wires[wire].put(r.ata(e11, 0x34, 5, 1, sector(1, fill)), at.UnixNano())
+				r.run()
+			}
+			put(1, now, 2)
+			late := now.Add(-c.late)
+			now = now.Add(-c.back)
+			put(0, late, 1)
+			if b := st.Bytes()[5*512]; b != 2 {
+				t.Fatalf("the sector holds %d: a late write was let through", b)
+			}
+			if n := x.Target.Stats.Drops[stats.DropStale].Load(); n != 1 {
+				t.Errorf("stale = %d, want 1", n)
+			}
+			if c.back < clockDoubt {
+				now = now.Add(clockDoubt)
+			}
+			put(0, now, 3)
+			if b := st.Bytes()[5*512]; b != 3 {
+				t.Errorf("the sector holds %d: a write in the new time was not let through", b)
+			}
+		})
+	}
+}
+
 // TestMergeByArrival: frames of two interfaces run in the order in which they came.
 func TestMergeByArrival(t *testing.T) {
 	r := newRig(t, 2)
