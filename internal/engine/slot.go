@@ -19,6 +19,9 @@ const (
 	// first, as if it depended on the store just before it, and the copy would take several times as long.
 	dataOffset = 512
 	maxSlots   = 256 * 1024 // slots of one lane, at most
+	// readyChunks have their memory in RAM from the start. That of the rest comes when so many requests are there: a daemon of a hundred idle exports
+	// would hold tens of megabytes for nothing.
+	readyChunks = 1
 	// surplusSlots is how many requests all exports of a lane may hold together beyond their queue lengths.
 	surplusSlots = 2048
 )
@@ -107,13 +110,13 @@ func (p *pool) grow(n int) error {
 		return fmt.Errorf("%d requests in flight are more than one lane can hold (%d): lower queue-length or use more lanes", n, maxSlots)
 	}
 	for len(p.slots) < n {
-		heads, err := sys.Alloc(chunkSlots * headSize)
+		heads, err := buffers(len(p.chunks), headSize)
 		if err != nil {
 			return fmt.Errorf("memory for request headers: %w", err)
 		}
 		c := chunk{heads: heads}
 		if p.stride > 0 {
-			if c.mem, err = sys.Alloc(chunkSlots * p.stride); err != nil {
+			if c.mem, err = buffers(len(p.chunks), p.stride); err != nil {
 				_ = sys.Free(heads) // cannot fail for memory that Alloc gave
 				return fmt.Errorf("memory for I/O buffers: %w", err)
 			}
@@ -127,13 +130,24 @@ func (p *pool) grow(n int) error {
 			p.slots = append(p.slots, s)
 			p.attach(s)
 		}
-		for i := chunkSlots - 1; i >= 0; i-- {
-			s := p.slots[first+i]
-			s.nextFree, p.free = p.free, s
+		last := &p.free // behind those that are there, so that what is in RAM from the start is used first
+		for *last != nil {
+			last = &(*last).nextFree
+		}
+		for _, s := range p.slots[first:] {
+			*last, last = s, &s.nextFree
 			p.nfree++
 		}
 	}
 	return nil
+}
+
+// buffers makes memory for the slots of chunk n, so many bytes each.
+func buffers(n, stride int) ([]byte, error) {
+	if n < readyChunks {
+		return sys.Alloc(chunkSlots * stride)
+	}
+	return sys.AllocLater(chunkSlots * stride)
 }
 
 // setPayload makes the buffers hold at least n bytes from now on. Slots in use keep their old buffer until they are free.
@@ -145,7 +159,7 @@ func (p *pool) setPayload(n int) error {
 	fresh := make([][]byte, len(p.chunks))
 	for i := range fresh {
 		var err error
-		if fresh[i], err = sys.Alloc(chunkSlots * stride); err != nil {
+		if fresh[i], err = buffers(i, stride); err != nil {
 			for _, m := range fresh[:i] {
 				_ = sys.Free(m)
 			}
