@@ -68,6 +68,7 @@ func (s *settingFlags) register(fs *pflag.FlagSet) {
 	list("interface", "i", "interfaces", "interfaces to serve on, by name or glob (default: those of [defaults])")
 	yes("read-only", "read-only", "refuse writes")
 	yes("write-cache", "write-cache", "acknowledge writes before they are durable")
+	yes("write-now", "write-now", "with --write-cache: write into the page cache at once, which waits when the disk is behind")
 	yes("direct", "direct-io", "bypass the page cache")
 	yes("discard", "discard", "offer TRIM")
 	list("accept", "", "accept", "initiators that are served; others are not: addresses, names of hosts, access lists")

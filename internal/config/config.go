@@ -132,6 +132,7 @@ type Export struct {
 
 	Direct     bool     `key:"direct-io"`   // bypass the page cache
 	WriteCache bool     `key:"write-cache"` // acknowledge writes before they are durable
+	WriteNow   bool     `key:"write-now"`   // with it: the lane writes into the page cache itself, and waits where the kernel has it wait
 	ReadOnly   bool     `key:"read-only"`
 	Broadcast  bool     `key:"broadcast"` // announce to everybody even when an access list is in force
 	Announce   bool     `key:"announce"`  // make it known without being asked

@@ -24,6 +24,8 @@ var sharedKeys = append([]Key{
 		Help: "Bypass the page cache."},
 	{Name: "write-cache", Type: TypeBool, Default: "false",
 		Help: "Acknowledge writes before they are on stable storage. Faster; a power failure loses acknowledged writes."},
+	{Name: "write-now", Type: TypeBool, Default: "false",
+		Help: "With write-cache: put writes into the page cache at once, in the lane's own thread. Faster; but whenever the kernel makes a writer wait (the disk hangs, or is behind with what it has to write), all exports of that lane wait."},
 	{Name: "read-only", Type: TypeBool, Default: "false",
 		Help: "Refuse writes."},
 	{Name: "broadcast", Type: TypeBool, Default: "false",

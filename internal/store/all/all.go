@@ -16,6 +16,7 @@ type Options struct {
 	Length   int64  // bytes to serve, a multiple of 512; 0: up to the end
 	Direct   bool   // bypass the page cache
 	ReadOnly bool   // open for reading only
+	WriteNow bool   // writes that need not be durable may make the lane wait, see file.Options
 	Force    bool   // use a device for writing although it is in use otherwise
 	Engine   string // "auto", "io_uring" or "threads"
 	// PlainFiles and NoReadNow turn off ways to be faster, see file.Options.
@@ -72,7 +73,7 @@ func openMem(source string, o Options) (store.Store, error) {
 }
 
 func openFile(source string, o Options) (store.Store, error) {
-	return opened(file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, Force: o.Force,
+	return opened(file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, WriteNow: o.WriteNow, Force: o.Force,
 		Engine: o.Engine, Workers: o.IOThreads, PlainFiles: o.PlainFiles, NoReadNow: o.NoReadNow}))
 }
 

@@ -108,3 +108,39 @@ func TestRegisteredFileIsClosed(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 }
+
+// TestWriteNow checks by which way writes go: with WriteNow those that need not be durable are done when they were submitted, all others by the ring.
+func TestWriteNow(t *testing.T) {
+	for _, tc := range []struct {
+		name         string
+		o            Options
+		durable, now bool
+	}{
+		{"on", Options{Engine: "io_uring", WriteNow: true}, false, true},
+		{"durable", Options{Engine: "io_uring", WriteNow: true}, true, false},
+		{"direct", Options{Engine: "io_uring", WriteNow: true, Direct: true}, false, false},
+		{"off", Options{Engine: "io_uring"}, false, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := sparse(t, 1<<20)
+			r := storetest.NewRig(t, mustOpen(t, path, tc.o))
+			op := &store.Op{Kind: store.Write, Off: 8192, Buf: r.Buf(4096), Durable: tc.durable}
+			copy(op.Buf, "now or later")
+			r.Chan.Submit(op)
+			x := r.Exec.(*uring)
+			if now := x.fin.head == op && x.ring.Queued() == 0; now != tc.now {
+				t.Errorf("done when it was submitted: %v, not %v", now, tc.now)
+			}
+			r.Wait(1)
+			got, err := os.ReadFile(path)
+			if err != nil || op.Errno != 0 || op.Done != 4096 || !bytes.Equal(got[8192:8192+4096], op.Buf) {
+				t.Errorf("%v, %v, %d bytes, or not what was written", err, op.Errno, op.Done)
+			}
+			// What fails comes back as from the ring.
+			r.Chan.Submit(&store.Op{Kind: store.Write, Off: 1 << 20, Buf: r.Buf(512), Durable: tc.durable})
+			if op := r.Wait(1)[0]; op.Errno != unix.EIO {
+				t.Errorf("behind the end: %v", op.Errno)
+			}
+		})
+	}
+}

@@ -56,6 +56,11 @@ func (x *uring) start(c *channel, op *store.Op) {
 		x.side(c, op)
 		return
 	}
+	if op.Kind == store.Write && !op.Durable && c.s.opts.WriteNow && !c.s.direct() {
+		fd, buf, off := c.s.rest(op)
+		c.complete(op, sys.Pwrite(fd, buf, off))
+		return
+	}
 	if x.line.head != nil || !x.prepare(c, op) {
 		x.line.push(op)
 	}
