@@ -74,6 +74,7 @@ type sanCheck struct {
 	count  int
 	report sanReport
 	before map[string]ifStats
+	ears   []int // see listen
 }
 
 func newSancheckCmd(env *Env) *cobra.Command {
@@ -130,6 +131,7 @@ func (c *sanCheck) run(ctx context.Context, addrs []aoe.Addr) error {
 	defer func() {
 		c.report.OK = !slices.ContainsFunc(c.report.Findings, func(f finding) bool { return f.Level == levelWarning || f.Level == levelProblem })
 	}()
+	defer c.deaf()
 	names := c.interfaces()
 	if len(names) == 0 {
 		if len(c.flags.interfaces) > 0 {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/safchain/ethtool"
+	"golang.org/x/sys/unix"
 )
 
 // sanInterface is an interface as goaoe sancheck sees it.
@@ -81,6 +83,7 @@ func (c *sanCheck) interfaces() []string {
 			continue
 		}
 		c.judge(s)
+		c.listen(i.Index)
 		c.before[i.Name] = c.counters(i.Name)
 		names = append(names, i.Name)
 	}
@@ -139,6 +142,29 @@ func (c *sanCheck) judge(s sanInterface) {
 	if _, err := os.Stat(filepath.Join(dir, "wireless")); err == nil {
 		c.say("interface", levelWarning, s.Name, "use a cable", "it is wireless: frames get lost, and everybody in reach can join")
 	}
+}
+
+// listen takes all frames of an interface, and does nothing with them. The kernel counts those that no protocol and no program wants as dropped
+// (rx_dropped in __netif_receive_skb_core, net/core/dev.c): what switches tell of themselves (LLDP), and late answers to us. Those are not lost. Where
+// a socket cannot be had, the check itself fails and says why.
+func (c *sanCheck) listen(index int) {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	none := unix.SockFilter{Code: unix.BPF_RET | unix.BPF_K}
+	_ = unix.SetsockoptSockFprog(fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &none}) // without it the socket's buffer fills up, and that is all
+	all := binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, unix.ETH_P_ALL))
+	_ = unix.Bind(fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: index}) // see above
+	c.ears = append(c.ears, fd)
+}
+
+// deaf ends listen.
+func (c *sanCheck) deaf() {
+	for _, fd := range c.ears {
+		_ = unix.Close(fd)
+	}
+	c.ears = nil
 }
 
 func (c *sanCheck) counters(name string) ifStats {

@@ -115,6 +115,31 @@ func TestSancheckLoss(t *testing.T) {
 	}
 }
 
+// TestSancheckForeignFrames: frames that nobody wants, such as switches send of themselves, are no loss, although the kernel counts them as dropped.
+func TestSancheckForeignFrames(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1500, 1, "serve", "--state-dir", t.TempDir(), "-i", "t0", "e0.1="+image(t, "a", 1<<20))
+	dropped := func() string {
+		_, out := r.do("", "cat", "/sys/class/net/h0/statistics/rx_dropped")
+		return out
+	}
+	r.fake(func(_, mac []byte) [][]byte { // one for each request
+		f := make([]byte, 60)
+		copy(f, []byte{0x01, 0x80, 0xc2, 0, 0, 0x0e})
+		copy(f[6:], mac)
+		f[12], f[13] = 0x88, 0xcc
+		return [][]byte{f}
+	})
+	before := dropped()
+	r.expect(okay, nil, "ping", "e0.1", "-c", "3", "--interval", "10ms")
+	if dropped() == before {
+		t.Fatal("the kernel does not count such frames: this test shows nothing")
+	}
+	if rep := r.sancheck(); !rep.OK || len(rep.bad()) > 0 {
+		t.Errorf("%+v", rep.Findings)
+	}
+}
+
 // TestSancheckSlowPath: one of two paths takes much longer.
 func TestSancheckSlowPath(t *testing.T) {
 	t.Parallel()
