@@ -111,7 +111,7 @@ func (s *terminal) complete(n int, line string) string {
 var completionCases = []struct{ typed, want string }{
 	{"goaoe ser", "goaoe serve "},
 	{"goaoe serve --log-level deb", "goaoe serve --log-level debug "},
-	{"goaoe serve --read", "goaoe serve --read-only "},
+	{"goaoe serve --read-o", "goaoe serve --read-only "},
 	{"goaoe completion fi", "goaoe completion fish "},
 	{"goaoe check some", "goaoe check some.toml "},
 	{"goaoe show e7", "goaoe show e7.0 "},
