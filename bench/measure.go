@@ -77,9 +77,10 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 	for _, c := range r.contestants {
 		o.Entries = append(o.Entries, entry{Name: c.name, Command: describe(c), Kind: c.kind})
 	}
-	image, size := b.image, b.size
+	image := b.image
 	if r.work.Writes > 0 {
-		image, size = b.written, b.size/4
+		size := b.size / 4
+		image = b.written
 		if err := loadgen.Fill(image, size); err != nil {
 			return o, err
 		}
@@ -150,14 +151,14 @@ func (s *sample) short() string {
 
 // once runs one contestant once.
 func (b *bench) once(ctx context.Context, r row, c contestant, f *far, id string) sample {
-	switch {
-	case c.kind == fio:
+	switch c.kind {
+	case fio:
 		s, err := b.fio(ctx, r, c)
 		if err != nil {
 			s.Void = err.Error()
 		}
 		return s
-	case c.kind == nbdkit:
+	case nbdkit:
 		return b.nbd(ctx, r, c, f, id)
 	}
 	state := filepath.Join(b.state, id)
