@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/internal/control"
+	"goaoe/test/need"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -249,7 +251,7 @@ func TestWaitingFor(t *testing.T) {
 	m := newMadeUp(t)
 	primary, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Skipf("there are no terminals here: %v", err)
+		need.Missing(t, fmt.Sprintf("there are no terminals here: %v", err))
 	}
 	defer primary.Close()
 	fd, n, err := openTerminal(primary)

@@ -34,6 +34,8 @@ type Ring struct {
 	head           uint32 // our copy of the completion queue's head
 	// noFiles holds the places for registered files that are not taken; nil before the first, empty where the kernel has none.
 	noFiles []int32
+	// fileArg is what setFile passes by its address inside another structure. On a stack it could move in between, and another file be registered.
+	fileArg int32
 }
 
 // sqe is struct io_uring_sqe, 64 bytes.

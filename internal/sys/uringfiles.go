@@ -70,7 +70,8 @@ type filesUpdate struct {
 
 // setFile puts fd into the place i of the table; -1 empties it.
 func (r *Ring) setFile(i, fd int32) bool {
-	up := filesUpdate{offset: uint32(i), fds: uint64(uintptr(unsafe.Pointer(&fd)))}
+	r.fileArg = fd
+	up := filesUpdate{offset: uint32(i), fds: uint64(uintptr(unsafe.Pointer(&r.fileArg)))}
 	n, _, e := unix.RawSyscall6(unix.SYS_IO_URING_REGISTER, uintptr(r.fd), registerFilesUpdate, uintptr(unsafe.Pointer(&up)), 1, 0, 0)
 	return e == 0 && n == 1
 }
