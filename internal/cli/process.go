@@ -37,6 +37,7 @@ type processFlags struct {
 	linear    bool
 	files     bool
 	readNow   bool
+	merge     bool
 	pprof     config.Pprof
 }
 
@@ -47,6 +48,7 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.BoolVar(&p.linear, "linear-frames", true, "have the kernel keep long frames in one piece while it sends them")
 	fs.BoolVar(&p.files, "registered-files", true, "register files and devices with io_uring")
 	fs.BoolVar(&p.readNow, "read-now", true, "read what is in the page cache without io_uring when it is for a single request")
+	fs.BoolVar(&p.merge, "merge-requests", true, "carry out requests that lie side by side on the disk as one operation")
 	fs.StringVar(&p.stateDir, "state-dir", "", "where config strings, masks and reservations are kept (default /var/lib/goaoe)")
 	fs.StringVar(&p.logLevel, "log-level", "info", "error, warn, info or debug")
 	fs.StringVar(&p.logFormat, "log-format", "text", "text or json")
@@ -69,6 +71,7 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 	set("linear-frames", func() { c.Global.LinearFrames = p.linear })
 	set("registered-files", func() { c.Global.RegisteredFiles = p.files })
 	set("read-now", func() { c.Global.ReadNow = p.readNow })
+	set("merge-requests", func() { c.Global.MergeRequests = p.merge })
 	set("state-dir", func() { c.Global.StateDirectory = p.stateDir })
 	set("no-sandbox", func() {
 		on := !p.noSandbox

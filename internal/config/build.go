@@ -130,6 +130,7 @@ func (b *builder) global() {
 		LinearFrames:    s.yes("linear-frames"),
 		RegisteredFiles: s.yes("registered-files"),
 		ReadNow:         s.yes("read-now"),
+		MergeRequests:   s.yes("merge-requests"),
 		Ethers:          s.text("ethers"),
 
 		SandboxCapabilities: s.yes("sandbox-capabilities"), SandboxLandlock: s.yes("sandbox-landlock"), SandboxSeccomp: s.yes("sandbox-seccomp"),

@@ -80,6 +80,7 @@ type Global struct {
 	IOThreads       int           `key:"io-threads"`        // workers per lane of the io-engine "threads", 1 to 256
 	LinearFrames    bool          `key:"linear-frames"`     // long frames are sent out of one piece of memory
 	RegisteredFiles bool          `key:"registered-files"`  // io_uring holds on to what it works on
+	MergeRequests   bool          `key:"merge-requests"`    // what comes together and lies side by side goes to the disk as one
 	ReadNow         bool          `key:"read-now"`          // single reads from the page cache go without io_uring
 	Ethers          string        `key:"ethers"`            // file of names of Ethernet addresses
 

@@ -99,6 +99,8 @@ var globalKeys = []Key{
 		Help: "Register files and devices with io_uring, so that the kernel need not look them up for each request."},
 	{Section: "global", Name: "read-now", Type: TypeBool, Default: "true",
 		Help: "Read what is in the page cache without io_uring when it is for a single request: less latency."},
+	{Section: "global", Name: "merge-requests", Type: TypeBool, Default: "true",
+		Help: "Carry out requests that come together and lie side by side on the disk as one operation: sequential reads and writes get faster."},
 	{Section: "global", Name: "sandbox-capabilities", Type: TypeBool, Default: "true",
 		Help: "Drop all capabilities that serving does not need."},
 	{Section: "global", Name: "sandbox-landlock", Type: TypeBool, Default: "true",

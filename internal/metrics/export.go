@@ -49,6 +49,7 @@ func (s sender) export(e *control.ExportStats) {
 	s.count(ExportStorageOps, e.Storage.Ops, a)
 	s.count(ExportBatches, e.Storage.Batches, a)
 	s.count(ExportSyncs, e.Storage.Syncs, a)
+	s.count(ExportMerged, e.Storage.Merged, a)
 	s.count(ExportSyncWrites, e.Storage.SyncWrites, a)
 	s.count(ExportInFlight, e.InFlight, a)
 	s.count(ExportQueued, e.Queued, a)

@@ -31,6 +31,7 @@ const (
 	ExportStorageOps    = "goaoe_export_storage_operations_total"
 	ExportBatches       = "goaoe_export_storage_batches_total"
 	ExportSyncs         = "goaoe_export_syncs_total"
+	ExportMerged        = "goaoe_export_merged_requests_total"
 	ExportSyncWrites    = "goaoe_export_synced_writes_total"
 	ExportInFlight      = "goaoe_export_in_flight"
 	ExportQueued        = "goaoe_export_queued"
@@ -123,6 +124,7 @@ var Metrics = []Metric{
 	{ExportStorageOps, counter, export, "Operations handed to the storage."},
 	{ExportBatches, counter, export, "Batches that these operations came in."},
 	{ExportSyncs, counter, export, "Times that data was made durable on its own (fdatasync)."},
+	{ExportMerged, counter, export, "Requests that went to the disk with the one before them, as one operation."},
 	{ExportSyncWrites, counter, export, "Durable writes and flushes that these covered."},
 	{ExportInFlight, gauge, export, "Operations on the storage at this moment."},
 	{ExportQueued, gauge, export, "Requests that wait at this moment."},

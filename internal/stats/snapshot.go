@@ -56,6 +56,7 @@ type StoreSnapshot struct {
 	Batches    uint64 `json:"batches"`     // turns of the lane in which there were any: Ops/Batches is the mean batch
 	Syncs      uint64 `json:"syncs"`       // times that data was made durable on its own (fdatasync)
 	SyncWrites uint64 `json:"sync_writes"` // durable writes and flushes that these covered: SyncWrites/Syncs share one
+	Merged     uint64 `json:"merged"`      // requests that went to the disk with the one before them, as one operation
 }
 
 // PortSnapshot is what happened on one interface, in all lanes.

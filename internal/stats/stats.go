@@ -171,6 +171,7 @@ type Export struct {
 type Store struct {
 	Syncs      Single // times that data was made durable on its own (fdatasync)
 	SyncWrites Single // durable writes and flushes that waited for them
+	Merged     Single // requests that went to the disk with the one before them, as one operation
 }
 
 // Carry adds the counters of an earlier run of the same export, so that they go on over its restart. Nothing may add to to yet.
@@ -179,7 +180,7 @@ func (to *Export) Carry(from *Export) {
 		{&to.Reads, &from.Reads}, {&to.Writes, &from.Writes}, {&to.Flushes, &from.Flushes}, {&to.Discards, &from.Discards},
 		{&to.ReadBytes, &from.ReadBytes}, {&to.WriteBytes, &from.WriteBytes}, {&to.Views, &from.Views}, {&to.Waits, &from.Waits},
 		{&to.Stalls, &from.Stalls}, {&to.Limited, &from.Limited}, {&to.Retransmits, &from.Retransmits}, {&to.Ops, &from.Ops}, {&to.Batches, &from.Batches},
-		{&to.Store.Syncs, &from.Store.Syncs}, {&to.Store.SyncWrites, &from.Store.SyncWrites},
+		{&to.Store.Syncs, &from.Store.Syncs}, {&to.Store.SyncWrites, &from.Store.SyncWrites}, {&to.Store.Merged, &from.Store.Merged},
 	} {
 		p[0].Add(p[1].Load())
 	}

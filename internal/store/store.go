@@ -61,6 +61,7 @@ type Op struct {
 	X struct {
 		Chan  any    // the channel that submitted
 		Next  *Op    // intrusive list
+		Run   *Op    // the next of the operations that are carried out as one
 		State uint8  // executor's own
 		N     int    // bytes transferred so far
 		Gen   uint64 // executor's own

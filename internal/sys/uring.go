@@ -103,6 +103,8 @@ const (
 	sqTaskrun    = 1 << 2
 
 	opNop       = 0
+	opReadv     = 1
+	opWritev    = 2
 	opFsync     = 3
 	opFallocate = 17
 	opRead      = 22
@@ -215,7 +217,7 @@ func (r *Ring) probe() error {
 	if e != 0 {
 		return fmt.Errorf("io_uring of this kernel is too old: Linux 5.6 is needed: %w", e)
 	}
-	for _, op := range []int{opNop, opFsync, opFallocate, opRead, opWrite} {
+	for _, op := range []int{opNop, opReadv, opWritev, opFsync, opFallocate, opRead, opWrite} {
 		if flags := buf[16+op*8+2]; flags&1 == 0 {
 			return fmt.Errorf("io_uring of this kernel lacks operation %d: Linux 5.6 is needed", op)
 		}
@@ -299,7 +301,26 @@ func (r *Ring) Write(fd int, buf []byte, off int64, flags uint32, user uint64) b
 	return r.rw(opWrite, fd, buf, off, flags, user)
 }
 
+// Readv queues a preadv into the pieces of v from index from on, of which there is at least one. They stay the caller's as in Read; the list of them must
+// stay as it is until Queued is 0. See Read.
+func (r *Ring) Readv(fd int, v *Vector, from int, off int64, user uint64) bool {
+	return r.list(opReadv, fd, v.iov[from:], off, 0, user)
+}
+
+// Writev queues a pwritev2 of the pieces of v from index from on, with flags RWF_*. See Readv.
+func (r *Ring) Writev(fd int, v *Vector, from int, off int64, flags uint32, user uint64) bool {
+	return r.list(opWritev, fd, v.iov[from:], off, flags, user)
+}
+
 func (r *Ring) rw(op uint8, fd int, buf []byte, off int64, flags uint32, user uint64) bool {
+	return r.transfer(op, fd, unsafe.Pointer(unsafe.SliceData(buf)), len(buf), off, flags, user)
+}
+
+func (r *Ring) list(op uint8, fd int, iov []unix.Iovec, off int64, flags uint32, user uint64) bool {
+	return r.transfer(op, fd, unsafe.Pointer(unsafe.SliceData(iov)), len(iov), off, flags, user)
+}
+
+func (r *Ring) transfer(op uint8, fd int, addr unsafe.Pointer, n int, off int64, flags uint32, user uint64) bool {
 	e := r.next()
 	if e == nil {
 		return false
@@ -308,7 +329,7 @@ func (r *Ring) rw(op uint8, fd int, buf []byte, off int64, flags uint32, user ui
 	if fd < -1 {
 		e.fd, e.flags = int32(fixedFile(fd)), sqeFixedFile
 	}
-	e.addr, e.len = uint64(uintptr(unsafe.Pointer(unsafe.SliceData(buf)))), uint32(len(buf))
+	e.addr, e.len = uint64(uintptr(addr)), uint32(n)
 	return true
 }
 

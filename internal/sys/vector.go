@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Vector is a list of pieces of memory that one system call sends to, or fills from, a stream socket. It belongs to one goroutine, and
-// holds on to the pieces until the next Reset. Nothing allocates after NewVector.
+// Vector is a list of pieces of memory that one system call sends to, or fills from, a stream socket or a file. It belongs to one goroutine, and
+// holds on to the pieces until the next Reset or Cut. Nothing allocates after NewVector.
 type Vector struct {
 	iov []unix.Iovec
 	msg unix.Msghdr
@@ -37,6 +37,15 @@ func (v *Vector) Add(b []byte) bool {
 	return true
 }
 
+// Cut forgets all pieces from n on, 0 to Len.
+func (v *Vector) Cut(n int) {
+	clear(v.iov[n:])
+	v.iov = v.iov[:n]
+}
+
+// Room is how many pieces can be added.
+func (v *Vector) Room() int { return cap(v.iov) - len(v.iov) }
+
 // Len is how many pieces there are.
 func (v *Vector) Len() int { return len(v.iov) }
 
@@ -49,6 +58,27 @@ func (v *Vector) Send(fd int) (int, unix.Errno) {
 // ended the stream, EAGAIN that nothing has arrived.
 func (v *Vector) Recv(fd int) (int, unix.Errno) {
 	return v.call(unix.SYS_RECVMSG, fd, unix.MSG_DONTWAIT)
+}
+
+// Pwrite is pwritev(2) of the pieces from index from on, of which there is at least one, at off of the file fd, with the result as a completion of io_uring has it: how
+// many bytes, or a negative errno. It may wait, and the Go scheduler is told.
+func (v *Vector) Pwrite(fd, from int, off int64, flags uint32) int32 {
+	list := v.iov[from:]
+	n, _, e := unix.Syscall6(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(off), uintptr(uint64(off)>>32), uintptr(flags))
+	if e != 0 {
+		return -int32(e)
+	}
+	return int32(n)
+}
+
+// Pread is preadv(2) into the pieces. See Pwrite.
+func (v *Vector) Pread(fd, from int, off int64) int32 {
+	list := v.iov[from:]
+	n, _, e := unix.Syscall6(unix.SYS_PREADV2, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(off), uintptr(uint64(off)>>32), 0)
+	if e != 0 {
+		return -int32(e)
+	}
+	return int32(n)
 }
 
 func (v *Vector) call(trap uintptr, fd, flags int) (int, unix.Errno) {

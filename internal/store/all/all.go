@@ -19,9 +19,9 @@ type Options struct {
 	WriteNow bool   // writes that need not be durable may make the lane wait, see file.Options
 	Force    bool   // use a device for writing although it is in use otherwise
 	Engine   string // "auto", "io_uring" or "threads"
-	// PlainFiles and NoReadNow turn off ways to be faster, see file.Options.
-	PlainFiles, NoReadNow bool
-	IOThreads             int // threads per store and lane with the engine "threads"; 0: chosen by the store
+	// PlainFiles, NoReadNow and NoMerge turn off ways to be faster, see file.Options.
+	PlainFiles, NoReadNow, NoMerge bool
+	IOThreads                      int // threads per store and lane with the engine "threads"; 0: chosen by the store
 }
 
 // Kind is one kind of storage.
@@ -74,7 +74,7 @@ func openMem(source string, o Options) (store.Store, error) {
 
 func openFile(source string, o Options) (store.Store, error) {
 	return opened(file.Open(source, file.Options{Offset: o.Offset, Length: o.Length, Direct: o.Direct, ReadOnly: o.ReadOnly, WriteNow: o.WriteNow, Force: o.Force,
-		Engine: o.Engine, Workers: o.IOThreads, PlainFiles: o.PlainFiles, NoReadNow: o.NoReadNow}))
+		Engine: o.Engine, Workers: o.IOThreads, PlainFiles: o.PlainFiles, NoReadNow: o.NoReadNow, NoMerge: o.NoMerge}))
 }
 
 // opened makes a nil store of a failed Open, and not an interface with a nil pointer in it.

@@ -11,9 +11,10 @@ import (
 // executor is what a channel needs of both executors. complete and synced of the channel are its way back.
 type executor interface {
 	store.Executor
-	start(c *channel, op *store.Op) // begins op, or continues it behind op.X.N bytes; never Flush
+	start(c *channel, op *store.Op) // begins op (with op.X.Run a run, whose result goes to complete as one), or continues it behind op.X.N bytes; never Flush
 	dirty(c *channel)               // something of c waits for a sync: ask c.wantSync in each turn until it says yes
 	finish(op *store.Op)            // op is done
+	gathering(c *channel)           // c has something gathered: call its emit before what was submitted is handed over
 }
 
 // channel is one lane's way to one store. It groups what waits for fdatasync.
@@ -34,6 +35,8 @@ type channel struct {
 	marked   bool     // known to the executor as dirty: it asks wantSync in each turn
 	syncOp   store.Op // threads: the sync itself
 	count    *stats.Store
+	run      run  // transfers that are to become one
+	listed   bool // known to the executor as gathering
 }
 
 // States of an operation, in Op.X.State.
@@ -85,7 +88,7 @@ func (l *opList) append(o *opList) {
 // Submit queues op.
 func (c *channel) Submit(op *store.Op) {
 	op.Errno, op.Done = 0, 0
-	op.X.Chan, op.X.Next, op.X.State, op.X.N, op.X.Gen = c, nil, stateNew, 0, c.fails
+	op.X.Chan, op.X.Next, op.X.Run, op.X.State, op.X.N, op.X.Gen = c, nil, nil, stateNew, 0, c.fails
 	if op.Errno = c.s.check(op); op.Errno != 0 {
 		c.x.finish(op)
 		return
@@ -102,7 +105,7 @@ func (c *channel) Submit(op *store.Op) {
 	if op.Kind == store.Write && op.Durable && !c.s.each {
 		c.nWrites++
 	}
-	c.x.start(c, op)
+	c.gather(op)
 }
 
 // CountTo makes the channel count its syncs.
@@ -210,8 +213,12 @@ func (c *channel) synced(e unix.Errno) {
 // and gives it back without having run it (io_uring/io-wq.c, io_wq_enqueue).
 const notRun = unix.ENOMEM //nolint:errname // named by what it says
 
-// complete takes the result of one transfer: res bytes, or a negative errno.
+// complete takes the result of one transfer or run: res bytes, or a negative errno.
 func (c *channel) complete(op *store.Op, res int32) {
+	if op.X.Run != nil {
+		c.split(op, res)
+		return
+	}
 	switch {
 	case res == -int32(unix.EINTR) || res == -int32(unix.EAGAIN):
 		c.x.start(c, op)
@@ -249,6 +256,14 @@ func (c *channel) transferred(op *store.Op) {
 		}
 	}
 	c.x.finish(op)
+}
+
+// writeFlags are the RWF_* that a write carries.
+func (c *channel) writeFlags(op *store.Op) uint32 {
+	if op.Durable && c.s.each {
+		return unix.RWF_DSYNC
+	}
+	return 0
 }
 
 func (s *Store) direct() bool { return s.fd != s.bufFD }

@@ -34,6 +34,8 @@ type Options struct {
 	PlainFiles bool
 	// NoReadNow leaves single reads from the page cache to io_uring, too.
 	NoReadNow bool
+	// NoMerge carries out each transfer on its own, also when several lie side by side.
+	NoMerge bool
 	// WriteNow writes what need not be durable into the page cache when it is submitted, which may take as long as the kernel makes a writer wait. It
 	// is for io_uring without Direct.
 	WriteNow bool

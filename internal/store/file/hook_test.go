@@ -14,7 +14,7 @@ import (
 // openHooked opens a store on threads whose workers call hook before each operation: a device under the test's control.
 func openHooked(t *testing.T, o Options, hook func(*store.Op)) (*Store, *storetest.Rig) {
 	t.Helper()
-	o.Engine = "threads"
+	o.Engine, o.NoMerge = "threads", true // each operation meets the hook by itself
 	s := mustOpen(t, sparse(t, 4<<20), o)
 	s.hook = hook
 	return s, storetest.NewRig(t, s)

@@ -78,6 +78,7 @@ type stepped struct {
 	results  []result
 	fin      opList
 	dirt     []*channel
+	open     []*channel
 }
 
 // result is what the disk reports: of a transfer, or of a sync when op is nil.
@@ -119,9 +120,32 @@ func (x *stepped) start(c *channel, op *store.Op) {
 	switch op.Kind {
 	case store.Read, store.Write:
 		_, buf, off := c.s.rest(op)
+		if op.X.Run != nil {
+			buf, done = together(op, done)
+		}
 		x.disk(c).Transfer(op.Kind == store.Write, off, buf, op.Durable && c.s.each, done)
 	default:
 		x.disk(c).Punch(c.s.opts.Offset+op.Off, op.Len, done)
+	}
+}
+
+func (x *stepped) gathering(c *channel) { x.open = append(x.open, c) }
+
+// together makes the buffers of a run one for the disk, and its result that of the run.
+func together(head *store.Op, done func(int32)) ([]byte, func(int32)) {
+	var all []byte
+	for op := head; op != nil; op = op.X.Run {
+		all = append(all, op.Buf...)
+	}
+	if head.Kind == store.Write {
+		return all, done
+	}
+	return all, func(res int32) {
+		left := all[:max(int(res), 0)]
+		for op := head; op != nil; op = op.X.Run {
+			left = left[copy(op.Buf, left):]
+		}
+		done(res)
 	}
 }
 
@@ -129,8 +153,9 @@ func (x *stepped) dirty(c *channel) { x.dirt = append(x.dirt, c) }
 
 func (x *stepped) finish(op *store.Op) { x.fin.push(op) }
 
-// Flush starts the syncs that are due.
+// Flush starts what is gathered and the syncs that are due.
 func (x *stepped) Flush() {
+	x.open = emitAll(x.open)
 	kept := x.dirt[:0]
 	for _, c := range x.dirt {
 		if !c.wantSync() {

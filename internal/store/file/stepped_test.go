@@ -1,6 +1,7 @@
 package file
 
 import (
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -9,10 +10,16 @@ import (
 )
 
 // handDisk is a Device whose operations a test ends by hand, oldest first.
-type handDisk struct{ transfers, syncs []func(int32) }
+type handDisk struct {
+	transfers, syncs []func(int32)
+	what             []string // what each of the transfers is, from the first
+	bufs             [][]byte
+}
 
-func (d *handDisk) Transfer(_ bool, _ int64, _ []byte, _ bool, done func(int32)) {
+func (d *handDisk) Transfer(write bool, off int64, buf []byte, _ bool, done func(int32)) {
 	d.transfers = append(d.transfers, done)
+	d.what = append(d.what, fmt.Sprintf("%s %d+%d", map[bool]string{false: "read", true: "write"}[write], off/512, len(buf)/512))
+	d.bufs = append(d.bufs, buf)
 }
 func (d *handDisk) Punch(int64, int64, func(int32)) {}
 func (d *handDisk) Datasync(done func(int32))       { d.syncs = append(d.syncs, done) }
@@ -61,6 +68,7 @@ func TestFailedSyncBelowAWriteInFlight(t *testing.T) {
 	end(&d.transfers, 512) // the rest of b
 	reap()
 	ch.Submit(c)
+	x.Flush()
 	end(&d.transfers, 512)
 	reap()
 	end(&d.syncs, 0) // of b

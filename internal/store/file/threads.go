@@ -22,6 +22,7 @@ type threads struct {
 	fin  opList
 	dirt []*channel
 	used []*channel // channels with jobs not yet handed over
+	open []*channel // with something gathered
 }
 
 func newThreads() (store.Executor, error) {
@@ -34,6 +35,8 @@ func newThreads() (store.Executor, error) {
 
 func (x *threads) finish(op *store.Op) { x.fin.push(op) }
 
+func (x *threads) gathering(c *channel) { x.open = append(x.open, c) }
+
 func (x *threads) dirty(c *channel) { x.dirt = append(x.dirt, c) }
 
 func (x *threads) start(c *channel, op *store.Op) {
@@ -44,6 +47,7 @@ func (x *threads) start(c *channel, op *store.Op) {
 
 // Flush wakes the workers.
 func (x *threads) Flush() {
+	x.open = emitAll(x.open)
 	kept := x.dirt[:0]
 	for _, c := range x.dirt {
 		if !c.wantSync() {
@@ -219,6 +223,7 @@ func (p *pool) close() {
 }
 
 func (p *pool) work() {
+	v := sys.NewVector(runOps)
 	p.mu.Lock()
 	for {
 		for p.queue.head == nil && !p.closed {
@@ -232,8 +237,17 @@ func (p *pool) work() {
 		p.length--
 		p.idle--
 		p.mu.Unlock()
-		op.X.Chan.(*channel).s.run(op)
-		p.box.post(op)
+		s := op.X.Chan.(*channel).s
+		if op.X.Run != nil {
+			s.runTogether(op, v)
+		}
+		for op != nil {
+			next := op.X.Run // once it is posted it is the lane's
+			op.X.Run = nil
+			s.run(op)
+			p.box.post(op)
+			op = next
+		}
 		p.mu.Lock()
 		p.idle++
 	}
@@ -255,6 +269,25 @@ func (s *Store) run(op *store.Op) {
 		}
 	case kindSync:
 		op.Errno = asErrno(unix.Fdatasync(s.bufFD))
+	}
+}
+
+// runTogether begins a run with one system call, and leaves to the jobs one by one what that did not move.
+func (s *Store) runTogether(head *store.Op, v *sys.Vector) {
+	for op := head; op != nil; op = op.X.Run {
+		v.Add(op.Buf)
+	}
+	fd, _, off := s.rest(head)
+	var res int32
+	if head.Kind == store.Read {
+		res = v.Pread(fd, 0, off)
+	} else {
+		res = v.Pwrite(fd, 0, off, head.X.Chan.(*channel).writeFlags(head))
+	}
+	v.Reset()
+	for op, left := head, max(int(res), 0); op != nil; op = op.X.Run {
+		op.X.N = min(left, len(op.Buf))
+		left -= op.X.N
 	}
 }
 

@@ -22,9 +22,14 @@ type uring struct {
 	retry  bool    // the kernel did not take what is queued
 	box    mailbox // discards of devices come back by it; it signals the ring's eventfd
 	now    sys.Reader
-	last   slot   // the read that was queued last, if it was the last operation and may be in the page cache
-	lastAt uint32 // its place in slots
+	last   slot        // the read that was queued last, if it was the last operation and may be in the page cache
+	lastAt uint32      // its place in slots
+	open   []*channel  // with something gathered
+	vec    *sys.Vector // buffers of the runs that are queued in the ring
 }
+
+// vecPieces is how many buffers the runs have together that one system call hands over.
+const vecPieces = 1024
 
 // slot keeps what is in flight; its index is what the kernel carries. op is nil for a sync.
 type slot struct {
@@ -40,6 +45,7 @@ func newUring() (store.Executor, error) {
 	x := &uring{ring: ring}
 	x.box.fd = ring.EventFD()
 	n := ring.CQSize()
+	x.vec = sys.NewVector(vecPieces)
 	x.slots, x.free = make([]slot, n), make([]uint32, n)
 	for i := range x.free {
 		x.free[i] = uint32(n - 1 - i)
@@ -48,6 +54,8 @@ func newUring() (store.Executor, error) {
 }
 
 func (x *uring) finish(op *store.Op) { x.fin.push(op) }
+
+func (x *uring) gathering(c *channel) { x.open = append(x.open, c) }
 
 func (x *uring) dirty(c *channel) { x.dirt = append(x.dirt, c) }
 
@@ -58,8 +66,16 @@ func (x *uring) start(c *channel, op *store.Op) {
 	}
 	if op.Kind == store.Write && !op.Durable && c.s.opts.WriteNow && !c.s.direct() {
 		fd, buf, off := c.s.rest(op)
-		c.complete(op, sys.Pwrite(fd, buf, off))
-		return
+		if op.X.Run == nil {
+			c.complete(op, sys.Pwrite(fd, buf, off))
+			return
+		}
+		if from, ok := x.list(op); ok {
+			res := x.vec.Pwrite(fd, from, off, 0)
+			x.vec.Cut(from)
+			c.complete(op, res)
+			return
+		}
 	}
 	if x.line.head != nil || !x.prepare(c, op) {
 		x.line.push(op)
@@ -72,17 +88,15 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 	if !ok {
 		return false
 	}
-	switch op.Kind {
-	case store.Read:
+	switch {
+	case op.X.Run != nil:
+		ok = x.prepareRun(c, op, uint64(i))
+	case op.Kind == store.Read:
 		fd, buf, off := c.s.rest(op)
 		ok = x.ring.Read(x.name(c, fd), buf, off, uint64(i))
-	case store.Write:
+	case op.Kind == store.Write:
 		fd, buf, off := c.s.rest(op)
-		flags := uint32(0)
-		if op.Durable && c.s.each {
-			flags = unix.RWF_DSYNC
-		}
-		ok = x.ring.Write(x.name(c, fd), buf, off, flags, uint64(i))
+		ok = x.ring.Write(x.name(c, fd), buf, off, c.writeFlags(op), uint64(i))
 	default:
 		ok = x.ring.Fallocate(c.s.bufFD, holeMode, c.s.opts.Offset+op.Off, op.Len, uint64(i))
 	}
@@ -91,10 +105,47 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 		return false
 	}
 	x.slots[i] = slot{op, c}
-	if x.last = (slot{}); op.Kind == store.Read && !c.s.direct() && !c.s.opts.NoReadNow {
+	if x.last = (slot{}); op.Kind == store.Read && op.X.Run == nil && !c.s.direct() && !c.s.opts.NoReadNow {
 		x.last, x.lastAt = x.slots[i], i
 	}
 	return true
+}
+
+// prepareRun queues a run in the ring.
+func (x *uring) prepareRun(c *channel, op *store.Op, user uint64) bool {
+	from, ok := x.list(op)
+	if !ok {
+		return false
+	}
+	fd, _, off := c.s.rest(op)
+	if op.Kind == store.Read {
+		ok = x.ring.Readv(x.name(c, fd), x.vec, from, off, user)
+	} else {
+		ok = x.ring.Writev(x.name(c, fd), x.vec, from, off, c.writeFlags(op), user)
+	}
+	if !ok {
+		x.vec.Cut(from)
+	}
+	return ok
+}
+
+// list puts the buffers of a run into vec, where they begin at from. The kernel reads them while it takes what is queued, so there is room again when
+// it took everything.
+func (x *uring) list(op *store.Op) (from int, ok bool) {
+	if x.vec.Room() < runOps && x.ring.Queued() > 0 {
+		x.enter()
+	}
+	if x.ring.Queued() == 0 {
+		x.vec.Reset()
+	}
+	if x.vec.Room() < runOps {
+		return 0, false
+	}
+	from = x.vec.Len()
+	for ; op != nil; op = op.X.Run {
+		x.vec.Add(op.Buf)
+	}
+	return from, true
 }
 
 // name returns what stands for a descriptor of the channel's store in the ring.
@@ -143,6 +194,7 @@ func (x *uring) enter() {
 
 // pump queues what waits in line and starts the syncs that are due.
 func (x *uring) pump() {
+	x.open = emitAll(x.open)
 	for x.line.head != nil && x.prepare(x.line.head.X.Chan.(*channel), x.line.head) {
 		x.line.pop()
 	}

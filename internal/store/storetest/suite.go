@@ -82,6 +82,7 @@ func testModel(t *testing.T, r *Rig) {
 		return true
 	}
 	submitted, inflight := 0, 0
+	var last store.Op // many operations go on where the one before ended
 	for submitted < total || inflight > 0 {
 		for i := range jobs {
 			j := &jobs[i]
@@ -93,12 +94,20 @@ func testModel(t *testing.T, r *Rig) {
 			if rng.IntN(2) == 0 {
 				off &^= 4095
 			}
+			goesOn := last.Kind != 0 && rng.IntN(3) > 0 && last.Off+int64(len(last.Buf))+n <= area
+			if goesOn {
+				off = last.Off + int64(len(last.Buf))
+			}
 			if j.busy || submitted == total || !free(off, n) {
 				continue
 			}
 			j.op.Off, j.op.Buf, j.op.Durable, j.busy = off, j.buf[:n], false, true
-			if rng.IntN(2) == 0 {
-				j.op.Kind, j.op.Durable = store.Write, rng.IntN(4) == 0
+			write, durable := rng.IntN(2) == 0, rng.IntN(4) == 0
+			if goesOn {
+				write, durable = last.Kind == store.Write, last.Durable
+			}
+			if write {
+				j.op.Kind, j.op.Durable = store.Write, durable
 				for k := range j.op.Buf {
 					j.op.Buf[k] = byte(rng.Uint32())
 				}
@@ -109,6 +118,7 @@ func testModel(t *testing.T, r *Rig) {
 				clear(j.op.Buf)
 			}
 			r.Chan.Submit(&j.op)
+			last = j.op
 			submitted++
 			inflight++
 		}
@@ -382,6 +392,16 @@ func testNoAllocation(t *testing.T, r *Rig) {
 	}
 	if n := testing.AllocsPerRun(100, round); n != 0 {
 		t.Fatalf("%v allocations for %d operations", n, depth)
+	}
+	for i := range ops { // side by side
+		ops[i] = store.Op{Kind: store.Read, Off: int64(i) * 4096, Buf: ops[max(i, 1)].Buf}
+		if i >= depth/2 {
+			ops[i].Kind = store.Write
+		}
+	}
+	round()
+	if n := testing.AllocsPerRun(100, round); n != 0 {
+		t.Fatalf("%v allocations for %d operations side by side", n, depth)
 	}
 	v, ok := r.Chan.(store.Viewer)
 	if !ok {
