@@ -38,6 +38,9 @@ func main() {
 	if name := os.Getenv(echoing); name != "" {
 		echoMain(name)
 	}
+	if os.Getenv(plainly) != "" {
+		plainMain(os.Args[1:])
+	}
 	_ = os.Setenv("GOAOE_SOCKET", "off") // nobody controls the targets
 	runtime.LockOSThread()               // children get this thread's CPUs, and a signal when this thread ends
 	if err := run(); err != nil {
@@ -205,7 +208,7 @@ func find(own string, chosen []row) (map[string]string, error) {
 			if isNBD(c.kind) {
 				kinds = append(kinds, goaoe, fio)
 			}
-			if c.kind != echoer {
+			if c.kind != echoer && c.kind != plain {
 				kinds = append(kinds, c.kind)
 			}
 			if c.client != nil {

@@ -57,7 +57,7 @@ func (b *bench) program(c contestant) string {
 	switch {
 	case c.old:
 		return b.before
-	case c.kind == echoer:
+	case c.kind == echoer, c.kind == plain:
 		return "/proc/self/exe"
 	}
 	return b.programs[c.kind]
@@ -167,8 +167,11 @@ func (b *bench) once(ctx context.Context, r row, c contestant, f *far, id string
 		image = b.written
 	}
 	var env []string
-	if c.kind == echoer {
+	switch c.kind {
+	case echoer:
 		env = []string{echoing + "=" + c.args[0]}
+	case plain:
+		env = []string{plainly + "=1"}
 	}
 	var p *process
 	err := f.do(func() (err error) {

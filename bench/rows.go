@@ -13,7 +13,8 @@ const (
 	goaoe  = "goaoe"
 	vblade = "vblade"
 	fio    = "fio"
-	echoer = "echo" // this program, as a loop that turns frames around
+	echoer = "echo"       // this program, as a loop that turns frames around
+	plain  = "plain loop" // this program, as the least of a target
 )
 
 // contestant is one program with its arguments. In args %image is the image, %state a directory for state.
@@ -208,6 +209,7 @@ func directRows() []row {
 					{name: "fio", kind: fio, args: append([]string{"--rw=" + how, "--bs=" + size + "k", "--iodepth=32"}, sync...)}, limit},
 				goals: []goal{{what: rate, peer: "fio", want: .95, or: &goal{what: rate, peer: limit.name, want: .97}}},
 			}
+			r.contestants = append(r.contestants, plainDirect(writes > 0)...)
 			if i == 0 { // the peer that there is, once for reads and once for writes
 				v := peer("-d")
 				if writes > 0 {
