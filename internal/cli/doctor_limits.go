@@ -12,18 +12,30 @@ import (
 	"golang.org/x/sys/unix"
 
 	"goaoe/internal/control"
+	"goaoe/internal/tune"
 )
 
 // enoughSendBuffer is what a socket may hold of frames that wait to be sent, in bytes: what the daemon asks for where nothing is configured.
 const enoughSendBuffer = 4 << 20
 
 // checkSockets looks at the limits of sockets, and for frames that were lost before they came to one.
-func checkSockets(_ context.Context, p *patient) []finding {
+func checkSockets(ctx context.Context, p *patient) []finding {
+	return append(checkSendBuffer(ctx, p), checkBacklog(p)...)
+}
+
+// checkSendBuffer looks at what the daemon's sockets may hold.
+func checkSendBuffer(_ context.Context, p *patient) []finding {
 	var out []finding
 	if n, err := readNumber(filepath.Join(p.root, "/proc/sys/net/core/wmem_max")); err == nil && n < enoughSendBuffer && p.status != nil && !p.netAdmin() {
 		out = append(out, finding{Level: levelNote, Text: fmt.Sprintf("the daemon has no CAP_NET_ADMIN, and net.core.wmem_max lets its sockets hold %d KiB of replies where it wants %d",
 			n>>10, enoughSendBuffer>>10), Fix: fmt.Sprintf("sysctl net.core.wmem_max=%d, or AmbientCapabilities=CAP_NET_RAW CAP_NET_ADMIN in the unit", enoughSendBuffer)})
 	}
+	return out
+}
+
+// checkBacklog looks for received frames that found a processor's queue full.
+func checkBacklog(p *patient) []finding {
+	var out []finding
 	// A line for each processor; the second column are frames that found its queue full (net/core/net-procfs.c).
 	b, err := os.ReadFile(filepath.Join(p.root, "/proc/net/softnet_stat"))
 	if err != nil {
@@ -37,8 +49,12 @@ func checkSockets(_ context.Context, p *patient) []finding {
 		}
 	}
 	if lost > 0 {
+		fix := "another processor for the network card's interrupts"
+		if n, err := readNumber(filepath.Join(p.root, "/proc/sys/net/core/netdev_max_backlog")); err != nil || n < tune.EnoughBacklog {
+			fix = fmt.Sprintf("sysctl net.core.netdev_max_backlog=%d; %s", tune.EnoughBacklog, fix)
+		}
 		out = append(out, finding{Level: levelNote, Text: fmt.Sprintf("%d frames were lost since the start of the machine because a processor's queue was full (not only those of AoE)", lost),
-			Fix: "sysctl net.core.netdev_max_backlog=10000; another processor for the network card's interrupts"})
+			Fix: fix})
 	}
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -18,11 +19,11 @@ import (
 )
 
 const tuneLong = `Look at the machine that serves exports, or will, and say what would make it serve faster, why, and the command that does it. What is served is
-asked of the running daemon, else read from the configuration; interfaces that are named are looked at in place of theirs. Nothing is changed
+asked of the running daemon, else read from the configuration (with --config always); interfaces that are named are looked at in place of theirs. Nothing is changed
 without --apply.
 
 --apply makes the changes, says of each what the value was and the command that takes it back, and goes on when one fails. What has a price, or what others
-have to agree to (marked "choice"), is changed only when its topic is named by --only; the MTU only by --mtu. All of it lasts until the next
+have to agree to ("your choice"), is changed only when its topic is named by --only; the MTU only by --mtu, and nothing but the MTU by --mtu N --only mtu. All of it lasts until the next
 boot; --persist also writes it to ` + tune.SysctlFile + `, ` + tune.UdevFile + ` and ` + tune.TmpfilesFile + `,
 and says what cannot be kept that way.
 
@@ -32,7 +33,7 @@ goaoe doctor finds what is wrong; this finds what is slow. The exit status is 1 
 const tuneExample = `  goaoe tune
   goaoe tune eth1 --only ring,interrupts
   goaoe tune --apply --persist
-  goaoe tune eth1 --mtu 9000 --apply`
+  goaoe tune eth1 --mtu 9000 --only mtu --apply`
 
 // tuneFlags are the flags of the command.
 type tuneFlags struct {
@@ -63,7 +64,7 @@ func newTuneCmd(env *Env) *cobra.Command {
 	fs.BoolVar(&f.persist, "persist", false, "with --apply: keep them over a boot")
 	fs.StringSliceVar(&f.only, "only", nil, "these topics alone, see --list; what is a choice is then applied, too")
 	fs.IntVar(&f.mtu, "mtu", 0, "the MTU that the interfaces are to have; all of the path has to take it")
-	fs.StringVarP(&f.file, "config", "c", "", "configuration file (that of the daemon, else "+config.DefaultFile+")")
+	fs.StringVarP(&f.file, "config", "c", "", "configuration file, in place of what a daemon serves (without one "+config.DefaultFile+")")
 	fs.StringVar(&f.socket, "socket", "", "control socket of the daemon (default "+control.DefaultSocket+")")
 	_ = cmd.RegisterFlagCompletionFunc("only", func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 		var out []string
@@ -107,10 +108,19 @@ func runTune(ctx context.Context, env *Env, f *tuneFlags, names []string) error 
 	case f.mtu != 0 && (f.mtu < config.MinMTU || f.mtu > 65535):
 		return Usagef("--mtu %d: must be %d to 65535", f.mtu, config.MinMTU)
 	case f.mtu != 0 && len(names) == 0:
-		return Usagef("--mtu is for interfaces that are named").WithHint(fmt.Sprintf("e.g. goaoe tune eth1 --mtu %d --apply", f.mtu))
+		return Usagef("--mtu is for interfaces that are named").WithHint(fmt.Sprintf("e.g. goaoe tune eth1 --mtu %d --only mtu --apply", f.mtu))
+	case f.mtu != 0 && len(f.only) > 0 && !slices.Contains(f.only, tune.MTU):
+		return Usagef("--mtu %d: --only leaves the topic mtu out", f.mtu).WithHint("--only " + strings.Join(append([]string{tune.MTU}, f.only...), ","))
 	}
 	p := examine(ctx, env, f.file, f.socket)
 	defer p.client.Close()
+	if f.file != "" { // it counts, whatever runs
+		cfg, err := diffFile(env, f.file)
+		if err != nil {
+			return err
+		}
+		p.status, p.exports, p.interfaces, p.stats, p.cfg = nil, nil, nil, nil, cfg
+	}
 	m := &tune.Machine{Root: env.Sysroot, Use: p.use(names)}
 	if err := ofThisNamespace(env, m.Use.Interfaces); err != nil {
 		return err
@@ -119,8 +129,19 @@ func runTune(ctx context.Context, env *Env, f *tuneFlags, names []string) error 
 	if m.Card != nil {
 		defer m.Card.Close()
 	}
-	if len(m.Use.Interfaces) == 0 && !f.json {
-		fmt.Fprintln(env.Stderr, "goaoe: no daemon serves, no configuration says what will be, and no interface is named: only the machine as a whole is looked at")
+	if len(m.Use.Interfaces) == 0 {
+		why := "no daemon serves, no configuration says what will be, and no interface is named"
+		switch {
+		case p.status != nil:
+			why = "the daemon serves on no interface"
+		case p.cfg != nil:
+			why = "no interface of " + p.file + " is there"
+		case p.daemonErr != nil && p.daemonErr.Code != control.CodeGone:
+			why = "the daemon cannot be asked (" + oneLine(p.daemonErr.Message) + ")"
+		case p.file != "":
+			why = p.file + " cannot be read as a configuration (goaoe check says why)"
+		}
+		fmt.Fprintf(env.Stderr, "goaoe: %s: only the machine as a whole is looked at\n", why)
 	}
 	list, err := p.advice(ctx, m, f)
 	if err != nil {
@@ -170,10 +191,10 @@ func ofThisNamespace(env *Env, names []string) error {
 		}
 		i, nerr := net.InterfaceByName(n)
 		switch {
-		case nerr != nil:
+		case nerr != nil && err != nil:
 			return Failf("there is no interface %s", n).WithHint("ip link shows those that are there")
-		case err != nil || int(index) != i.Index:
-			return Failf("%s is not in /sys, which is that of another network namespace", n).WithHint("ip netns exec NAME goaoe tune, or mount -t sysfs none /sys")
+		case nerr != nil || err != nil || int(index) != i.Index:
+			return Failf("%s is not that of /sys, which belongs to another network namespace", n).WithHint("ip netns exec NAME goaoe tune, or mount -t sysfs none /sys")
 		}
 	}
 	return nil
@@ -233,7 +254,7 @@ func (p *patient) advice(ctx context.Context, m *tune.Machine, f *tuneFlags) ([]
 	for _, c := range []struct {
 		topic string
 		run   func(context.Context, *patient) []finding
-	}{{tune.Sockets, checkSockets}, {tune.Limits, checkMemlock}, {tune.URing, checkURing}, {tune.Disks, checkCache}} {
+	}{{tune.Sockets, checkSendBuffer}, {tune.Limits, checkMemlock}, {tune.URing, checkURing}, {tune.Disks, checkCache}} {
 		found := c.run(ctx, p)
 		if len(found) == 0 && c.topic == tune.URing {
 			list = append(list, tune.Advice{Topic: c.topic, Level: tune.OK, Is: "io_uring may be used"})
@@ -244,6 +265,9 @@ func (p *patient) advice(ctx context.Context, m *tune.Machine, f *tuneFlags) ([]
 				a.How = tune.ByHand
 			}
 			a, _ = m.Sysctl(a, x.Fix)
+			if a.Topic == tune.URing && a.Setting != nil {
+				a.How, a.Why = tune.Choice, "it was switched off for all programs of the machine, perhaps on purpose: it has had security holes"
+			}
 			list = append(list, a)
 		}
 	}
@@ -276,7 +300,11 @@ func printAdvice(env *Env, list []tune.Advice, verbose bool) {
 		case tune.ByHand:
 			hand++
 		default:
-			ok++
+			if a.Level == tune.OK {
+				ok++
+			} else {
+				hand++ // nothing here can mend it
+			}
 		}
 		if a.Level == tune.OK && !verbose {
 			continue
@@ -309,6 +337,7 @@ func applyTune(env *Env, m *tune.Machine, f *tuneFlags, report tuneReport) error
 		}
 	}
 	report.Results = tune.Apply(todo)
+	refused := slices.ContainsFunc(report.Results, func(r tune.Result) bool { return r.Error != "" })
 	var errs []error
 	if f.persist {
 		report.Files, errs = m.Keep(todo, report.Results)
@@ -331,6 +360,9 @@ func applyTune(env *Env, m *tune.Machine, f *tuneFlags, report tuneReport) error
 		for _, err := range errs {
 			fmt.Fprintf(env.Stderr, "goaoe: not kept over a boot: %s\n", oneLine(err.Error()))
 		}
+	}
+	if refused && os.Geteuid() != 0 {
+		fmt.Fprintln(env.Stderr, "goaoe: --apply needs root")
 	}
 	switch {
 	case failed == 0:
@@ -378,6 +410,6 @@ func printTuned(env *Env, f *tuneFlags, report tuneReport) {
 		fmt.Fprintf(out, "  rm %s\n", strings.Join(report.Files, " "))
 	}
 	if done > kept && !f.persist {
-		fmt.Fprintln(out, "The next boot forgets it; --persist keeps it.")
+		fmt.Fprintln(out, "The next boot forgets it. To keep it, take it back and make it again with --persist.")
 	}
 }

@@ -39,8 +39,8 @@ func TestTune(t *testing.T) {
 	out, _ := run(ExitOK, "--only", "queue,backlog,io-uring,sockets,mtu")
 	for _, want := range []string{
 		"note     queue eth1: 10 frames may wait to be sent\n         better: 1000\n         why: ", "         do: ip link set dev eth1 txqueuelen 1000\n",
-		"note     backlog: net.core.netdev_max_backlog is 100\n         better: 512\n", "note     io-uring: nobody may use io_uring: ", "         do: sysctl -w kernel.io_uring_disabled=0\n",
-		"         your choice (--only sockets): sysctl -w net.core.busy_poll=0\n", "3 to change (goaoe tune --apply), 1 to choose, 0 by hand, 1 fine\n",
+		"note     backlog: net.core.netdev_max_backlog is 100\n         better: 512\n", "note     io-uring: nobody may use io_uring: ", "         your choice (--only io-uring): sysctl -w kernel.io_uring_disabled=0\n",
+		"         your choice (--only sockets): sysctl -w net.core.busy_poll=0\n", "2 to change (goaoe tune --apply), 2 to choose, 0 by hand, 1 fine\n",
 	} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
@@ -66,14 +66,14 @@ func TestTune(t *testing.T) {
 
 	// Without its topic a choice is left alone.
 	out, _ = run(ExitOK, "--apply")
-	for _, want := range []string{"done     queue eth1: ip link set dev eth1 txqueuelen 1000 (was 10)\n", "done     io-uring: sysctl -w kernel.io_uring_disabled=0 (was 2)\n", "3 of 3 changes made\n",
-		"To take back what was done:\n  sysctl -w kernel.io_uring_disabled=2\n  sysctl -w net.core.netdev_max_backlog=100\n  ip link set dev eth1 txqueuelen 10\n",
-		"The next boot forgets it; --persist keeps it.\n"} {
+	for _, want := range []string{"done     queue eth1: ip link set dev eth1 txqueuelen 1000 (was 10)\n", "2 of 2 changes made\n",
+		"To take back what was done:\n  sysctl -w net.core.netdev_max_backlog=100\n  ip link set dev eth1 txqueuelen 10\n",
+		"The next boot forgets it. To keep it, take it back and make it again with --persist.\n"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in\n%s", want, out)
 		}
 	}
-	if read("sys/class/net/eth1/tx_queue_len") != "1000" || read("proc/sys/net/core/netdev_max_backlog") != "512" || read("proc/sys/net/core/busy_poll") != "50" {
+	if read("sys/class/net/eth1/tx_queue_len") != "1000" || read("proc/sys/net/core/netdev_max_backlog") != "512" || read("proc/sys/net/core/busy_poll") != "50" || read("proc/sys/kernel/io_uring_disabled") != "2" {
 		t.Error("the changes are not made, or one too many")
 	}
 	if out, _ = run(ExitOK, "--apply"); !strings.HasPrefix(out, "0 of 0 changes made\n") {
@@ -95,7 +95,9 @@ func TestTune(t *testing.T) {
 	}
 	for _, c := range []struct{ args, want string }{
 		{"--persist", "--persist keeps what --apply changes; goaoe tune --apply --persist"},
-		{"--mtu 9000", "--mtu is for interfaces that are named; e.g. goaoe tune eth1 --mtu 9000 --apply"},
+		{"--mtu 9000", "--mtu is for interfaces that are named; e.g. goaoe tune eth1 --mtu 9000 --only mtu --apply"},
+		{"eth1 --mtu 9000 --only ring --apply", "--mtu 9000: --only leaves the topic mtu out; --only mtu,ring"},
+		{"-c " + filepath.Join(root, "none.toml"), "none.toml"},
 		{"eth1 --mtu 70000", "--mtu 70000: must be "},
 	} {
 		if _, errs := run(ExitUsage, strings.Fields(c.args)...); !strings.Contains(errs, c.want) {
@@ -105,8 +107,24 @@ func TestTune(t *testing.T) {
 	if _, errs := run(ExitFailure, "eth9"); errs != "goaoe: there is no interface eth9; ip link shows those that are there\n" {
 		t.Error(errs)
 	}
+	if err := os.WriteFile(filepath.Join(root, "none.toml"), []byte("[[export]]\naddress = \"0.1\"\nsource = \"mem:1M\"\ninterfaces = [\"eth7\"]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, errs = run(ExitOK, "-c", filepath.Join(root, "none.toml"), "--only", "mtu,queue")
+	if strings.Contains(out, "eth1") || !strings.Contains(errs, "no interface of "+filepath.Join(root, "none.toml")+" is there: only the machine as a whole is looked at") {
+		t.Errorf("a file that is named: %s%s", out, errs)
+	}
 	if out, _ = run(ExitOK, "--list"); strings.Count(out, "\n") != len(tune.Topics) {
 		t.Errorf("%s", out)
+	}
+}
+
+// TestTuneCounts: what nothing can be done about is not fine.
+func TestTuneCounts(t *testing.T) {
+	var out bytes.Buffer
+	printAdvice(&Env{Stdout: &out}, []tune.Advice{{Topic: tune.URing, Level: tune.Note, Is: "too old"}, {Topic: tune.MTU, Level: tune.OK}}, false)
+	if want := "note     io-uring: too old\n0 to change (goaoe tune --apply), 0 to choose, 1 by hand, 1 fine\n"; out.String() != want {
+		t.Errorf("%q", &out)
 	}
 }
 
@@ -121,7 +139,7 @@ func TestTuneFails(t *testing.T) {
 	}
 	var out, errs bytes.Buffer
 	env := &Env{Stdout: &out, Stderr: &errs, Sysroot: root}
-	if code := Run(env, []string{"tune", "eth1", "--apply", "--socket", filepath.Join(root, "none")}); code != ExitPartly {
+	if code := Run(env, []string{"tune", "eth1", "--apply", "--only", "queue,io-uring", "--socket", filepath.Join(root, "none")}); code != ExitPartly {
 		t.Errorf("exit %d", code)
 	}
 	for _, want := range []string{"done     queue eth1: ", "failed   io-uring: sysctl -w kernel.io_uring_disabled=0: ", "1 of 2 changes made\n", "To take back what was done:\n  ip link set dev eth1 txqueuelen 10\n"} {
@@ -130,7 +148,7 @@ func TestTuneFails(t *testing.T) {
 		}
 	}
 	out.Reset()
-	if code := Run(env, []string{"tune", "eth1", "--apply", "--json", "--socket", filepath.Join(root, "none")}); code != ExitFailure {
+	if code := Run(env, []string{"tune", "eth1", "--apply", "--only", "io-uring", "--json", "--socket", filepath.Join(root, "none")}); code != ExitFailure {
 		t.Errorf("exit %d when nothing could be done", code)
 	}
 	var r tuneReport

@@ -22,14 +22,15 @@ type Card interface {
 	SetCoalescing(ifname string, usecs int) error
 	// Pause tells whether pause frames are obeyed and sent.
 	Pause(ifname string) (rx, tx bool, err error)
-	SetPause(ifname string, on bool) error
+	SetPause(ifname string, rx, tx bool) error
 	// LRO tells whether the card merges received TCP segments.
 	LRO(ifname string) (bool, error)
 	SetLRO(ifname string, on bool) error
 	// MTURange returns the bounds that the driver gives; 0: it gives none.
 	MTURange(ifname string) (least, most int, err error)
-	// Queueing returns the kinds of the queueing disciplines: first that of the interface, then those of its queues, if they have their own.
-	Queueing(ifname string) ([]string, error)
+	// Queueing returns the kinds of the queueing disciplines: first that of the interface, then those of its queues, if they have their own; and whether
+	// somebody chose the first, perhaps with options of its own.
+	Queueing(ifname string) (kinds []string, chosen bool, err error)
 	SetQueueing(ifname, kind string) error
 	Close()
 }
@@ -86,14 +87,17 @@ func (d *drivers) Pause(ifname string) (rx, tx bool, err error) {
 	return p.RxPause != 0, p.TxPause != 0, err
 }
 
-func (d *drivers) SetPause(ifname string, on bool) error {
+func (d *drivers) SetPause(ifname string, rx, tx bool) error {
 	p, err := d.tool.GetPause(ifname)
 	if err != nil {
 		return err
 	}
 	p.RxPause, p.TxPause = 0, 0
-	if on {
-		p.RxPause, p.TxPause = 1, 1
+	if rx {
+		p.RxPause = 1
+	}
+	if tx {
+		p.TxPause = 1
 	}
 	_, err = d.tool.SetPause(ifname, p)
 	return err
@@ -145,27 +149,28 @@ func (d *drivers) MTURange(ifname string) (least, most int, err error) {
 	return least, most, nil
 }
 
-func (d *drivers) Queueing(ifname string) ([]string, error) {
+func (d *drivers) Queueing(ifname string) (kinds []string, chosen bool, err error) {
 	l, err := netlink.LinkByName(ifname)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	list, err := netlink.QdiscList(l)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	var root, rest []string
 	for _, q := range list {
 		if q.Attrs().Parent == netlink.HANDLE_ROOT {
 			root = append(root, q.Type())
+			chosen = q.Attrs().Handle != 0 // the kernel's own have no number
 		} else {
 			rest = append(rest, q.Type())
 		}
 	}
 	if len(root) == 0 {
-		return nil, errors.New("it has no queueing discipline")
+		return nil, false, errors.New("it has no queueing discipline")
 	}
-	return append(root, rest...), nil
+	return append(root, rest...), chosen, nil
 }
 
 func (d *drivers) SetQueueing(ifname, kind string) error {

@@ -42,6 +42,9 @@ func (m *Machine) softnet(column int) uint64 {
 // enoughOptions is what a socket may hold of filters and the like, in bytes: the kernel's own limit since Linux 6.9. The filter of a lane has up to 4096 instructions.
 const enoughOptions = 131072
 
+// EnoughBacklog is how many received frames a processor may have to take in after some were lost.
+const EnoughBacklog = 10000
+
 // sockets looks at limits of the kernel for sockets and received frames. That of the send buffer is looked at by goaoe doctor.
 func (m *Machine) sockets() []Advice {
 	var out []Advice
@@ -72,13 +75,26 @@ func (m *Machine) sockets() []Advice {
 	for _, n := range m.Use.Frames {
 		most = max(most, n)
 	}
-	if n, ok := sysctl("net.core.netdev_max_backlog"); ok {
-		if m.softnet(1) == 0 && int64(most) > n { // doctor says what was lost already
-			out = append(out, change(Backlog, "", Note, Auto, m.sysctlSetting("net.core.netdev_max_backlog"), strconv.Itoa(power2(2*most)), fmt.Sprintf("net.core.netdev_max_backlog is %d", n),
-				strconv.Itoa(power2(2*most)), fmt.Sprintf("initiators may send %d frames at once; virtual interfaces and RPS queue them there", most)))
-		} else {
-			out = append(out, fine(Backlog, "", "net.core.netdev_max_backlog is %d", n))
-		}
+	n, ok := sysctl("net.core.netdev_max_backlog")
+	if !ok { // network namespaces do not have it
+		return out
+	}
+	want, why := int64(0), ""
+	if int64(most) > n {
+		want, why = int64(power2(2*most)), fmt.Sprintf("initiators may send %d frames at once; virtual interfaces and RPS queue them there", most)
+	}
+	lost := m.softnet(1) // never goes back
+	if lost > 0 && EnoughBacklog > max(n, want) {
+		want, why = EnoughBacklog, fmt.Sprintf("%d frames were lost since the start of the machine because a processor's queue was full (not only those of AoE)", lost)
+	}
+	text := fmt.Sprintf("net.core.netdev_max_backlog is %d", n)
+	switch {
+	case want > n:
+		out = append(out, change(Backlog, "", Note, Auto, m.sysctlSetting("net.core.netdev_max_backlog"), strconv.FormatInt(want, 10), text, strconv.FormatInt(want, 10), why))
+	case lost > 0:
+		out = append(out, fine(Backlog, "", "%s; %d frames were lost since the start of the machine because a processor's queue was full", text, lost))
+	default:
+		out = append(out, fine(Backlog, "", "%s", text))
 	}
 	return out
 }
@@ -97,12 +113,12 @@ func (m *Machine) processors() []Advice {
 			slow = append(slow, p)
 		}
 	}
-	switch {
-	case len(slow) > 0:
-		s := file{m: m, paths: slow, boot: true}
-		out = append(out, change(Processors, "", Note, Auto, s, "performance", fmt.Sprintf("the frequency governor is %s", m.text(slow[0])), "performance",
+	for _, same := range m.alike(slow) {
+		s := file{m: m, paths: same, boot: true}
+		out = append(out, change(Processors, "", Note, Auto, s, "performance", fmt.Sprintf("the frequency governor is %s", m.text(same[0])), "performance",
 			"a lane sleeps between requests, so others take it for idle and slow its processor down"))
-	case len(governors) > 0:
+	}
+	if len(slow) == 0 && len(governors) > 0 {
 		out = append(out, fine(Processors, "", "the frequency governor is %s", m.text(governors[0])))
 	}
 	out = append(out, m.stolen()...)

@@ -58,7 +58,23 @@ func (m *Machine) mtu(name, dir string) Advice {
 	}
 	return Advice{Topic: MTU, Subject: name, Level: Note, How: ByHand, Is: fmt.Sprintf("MTU %d, %d sectors in a frame%s", mtu, (mtu-36)/512, limit), Should: fmt.Sprintf("%d, %d sectors", best, (best-36)/512),
 		Why:     "fewer frames carry the same data. Every initiator and every switch between has to take it first: else large frames vanish without a word",
-		Command: fmt.Sprintf("goaoe tune %s --mtu %d --apply", name, best)}
+		Command: fmt.Sprintf("goaoe tune %s --mtu %d --only mtu --apply", strings.Join(append(m.narrow(dir, int64(best)), name), " "), best)}
+}
+
+// narrow returns the interface below a VLAN and the like, if its MTU is less: theirs cannot be more.
+func (m *Machine) narrow(dir string, mtu int64) []string {
+	var out []string
+	for line := range strings.Lines(m.text(dir + "/uevent")) {
+		if !slices.Contains([]string{"DEVTYPE=vlan", "DEVTYPE=macvlan", "DEVTYPE=macvtap", "DEVTYPE=ipvlan"}, strings.TrimSpace(line)) {
+			continue
+		}
+		for _, p := range m.glob(dir + "/lower_*") {
+			if n, ok := m.number(p + "/mtu"); ok && n < mtu {
+				out = append(out, strings.TrimPrefix(path.Base(p), "lower_"))
+			}
+		}
+	}
+	return out
 }
 
 // SetMTU makes an Advice of an MTU that is asked for.
@@ -70,8 +86,17 @@ func (m *Machine) SetMTU(name string, mtu int) (Advice, error) {
 	}
 	if m.Card != nil {
 		least, most, err := m.Card.MTURange(name)
-		if err == nil && (mtu < least || most > 0 && mtu > most) {
+		switch {
+		case err != nil: // the driver says when it is set
+		case most > 0 && (mtu < least || mtu > most):
 			return Advice{}, fmt.Errorf("%s takes an MTU of %d to %d", name, least, most)
+		case mtu < least:
+			return Advice{}, fmt.Errorf("%s takes an MTU of %d or more", name, least)
+		}
+	}
+	for _, below := range m.narrow("/sys/class/net/"+name, int64(mtu)) {
+		if !slices.Contains(m.Use.Interfaces, below) {
+			return Advice{}, fmt.Errorf("%s is on %s, whose MTU is less: name %s before %s", name, below, below, name)
 		}
 	}
 	if was == strconv.Itoa(mtu) {
@@ -148,8 +173,20 @@ func (m *Machine) pause(name, dir string) []Advice {
 	case rx && tx:
 		return []Advice{fine(FlowControl, name, "pause frames are obeyed and sent")}
 	}
-	s := m.switchSetting(name, "ethtool -A %[1]s rx %[2]s tx %[2]s", func(c Card) (bool, error) { rx, tx, err := c.Pause(name); return rx && tx, err }, func(c Card, on bool) error { return c.SetPause(name, on) })
-	return []Advice{change(FlowControl, name, Note, Choice, s, "on", "pause frames are off", "on, if the switch has them, too",
+	const both = "rx on tx on"
+	text := func(rx, tx bool) string {
+		return strings.NewReplacer("true", "on", "false", "off").Replace(fmt.Sprintf("rx %t tx %t", rx, tx))
+	}
+	s := cardSetting{m: m, ifname: name, tool: "ethtool -A %s %s",
+		get: func(c Card) (string, error) { rx, tx, err := c.Pause(name); return text(rx, tx), err },
+		set: func(c Card, value string) error {
+			return c.SetPause(name, strings.Contains(value, "rx on"), strings.Contains(value, "tx on"))
+		}}
+	is := "pause frames are off"
+	if rx || tx {
+		is = "pause frames are on one way only (" + text(rx, tx) + ")"
+	}
+	return []Advice{change(FlowControl, name, Note, Choice, s, both, is, "on, if the switch has them, too",
 		"a burst that is too fast for one side then waits and is not lost. On a port that others share a slow machine would hold them up")}
 }
 
@@ -172,7 +209,7 @@ func dropsLate(kind string) bool {
 }
 
 func (m *Machine) queueing(name string) []Advice {
-	kinds, err := m.Card.Queueing(name)
+	kinds, chosen, err := m.Card.Queueing(name)
 	if err != nil || len(kinds) == 0 {
 		return nil
 	}
@@ -180,10 +217,13 @@ func (m *Machine) queueing(name string) []Advice {
 	switch i := slices.IndexFunc(kinds, dropsLate); {
 	case i < 0:
 		return []Advice{fine(Queue, name, "queueing discipline %s", kinds[0])}
+	case i == 0 && chosen:
+		return []Advice{{Topic: Queue, Subject: name, Level: Note, How: ByHand, Is: "queueing discipline " + kinds[0] + ", which somebody chose", Should: "pfifo_fast",
+			Why: why + ". It may have options of its own (tc qdisc show dev " + name + "), which could not be taken back", Command: "tc qdisc replace dev " + name + " root pfifo_fast"}}
 	case i == 0:
 		s := cardSetting{m: m, ifname: name, tool: "tc qdisc replace dev %s root %s",
 			get: func(c Card) (string, error) {
-				k, err := c.Queueing(name)
+				k, _, err := c.Queueing(name)
 				if err != nil {
 					return "", err
 				}
@@ -216,14 +256,12 @@ func (m *Machine) steering(name, dir string) []Advice {
 			on = append(on, p)
 		}
 	}
-	if len(on) > 0 {
-		s := file{m: m, paths: on}
-		if len(on) == 1 {
-			s.udev = m.udevOf(name)
-		}
+	for _, same := range m.alike(on) {
+		s := file{m: m, paths: same, udev: m.udevOf(name)}
 		out = append(out, change(Steering, name, Note, Choice, s, "0", "RPS passes received frames to other processors", "off",
 			"AoE frames have no addresses and ports that it knows, so it sends all of them to one and the same processor, by one more interrupt. Keep it where the interface carries IP, too"))
-	} else {
+	}
+	if len(on) == 0 {
 		out = append(out, fine(Steering, name, "RPS is off"))
 	}
 	return out
@@ -276,6 +314,27 @@ func (m *Machine) interruptsOf(dir string) []interrupt {
 	return out
 }
 
+// nodeOf returns the node of a card and its processors; -1 and none where there is one node only, or it is not known.
+func (m *Machine) nodeOf(dir string) (node int64, cpus []int) {
+	device, err := filepath.EvalSymlinks(m.path(dir + "/device"))
+	if err != nil {
+		return -1, nil
+	}
+	for _, d := range []string{device, filepath.Dir(device)} { // the second: virtio, whose card is the PCI device above
+		b, err := os.ReadFile(filepath.Join(d, "numa_node"))
+		if err != nil {
+			continue
+		}
+		node, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+		cpus := cpuSet(m.text(fmt.Sprintf("/sys/devices/system/node/node%d/cpulist", node)))
+		if err == nil && node >= 0 && len(cpus) > 0 && len(m.glob("/sys/devices/system/node/node[0-9]*")) > 1 {
+			return node, cpus
+		}
+		break
+	}
+	return -1, nil
+}
+
 // interrupts compares where the card's interrupts go with where the lanes may run, and with the card's node.
 func (m *Machine) interrupts(name, dir string) []Advice {
 	irqs := m.interruptsOf(dir)
@@ -288,23 +347,37 @@ func (m *Machine) interrupts(name, dir string) []Advice {
 	if balanced {
 		how, note = ByHand, "; irqbalance runs and would move it again: let it leave this one alone (--banirq) first"
 	}
-	move := func(irq interrupt, to []int, is, why string) Advice {
-		s := file{m: m, paths: []string{"/proc/irq/" + irq.irq + "/smp_affinity_list"}}
-		return change(Interrupts, name, Note, how, s, cpuList(to), is, "processors "+cpuList(to), why+note)
+	node, near := m.nodeOf(dir)
+	if node < 0 {
+		near = online
 	}
-	var out []Advice
-	node, _ := m.number(dir + "/device/numa_node")
-	local := cpuSet(m.text(fmt.Sprintf("/sys/devices/system/node/node%d/cpulist", node)))
 	lanes := m.laneCPUs()
-	for _, irq := range irqs {
+	rest := slices.DeleteFunc(slices.Clone(near), func(c int) bool { return slices.Contains(lanes, c) }) // never far from the card
+	var out []Advice
+	for left := slices.Clone(irqs); len(left) > 0; {
+		cpus := left[0].cpus
+		same := func(i interrupt) bool { return slices.Equal(i.cpus, cpus) } // they are one change
+		var numbers, paths []string
+		for _, i := range left {
+			if same(i) {
+				numbers, paths = append(numbers, i.irq), append(paths, "/proc/irq/"+i.irq+"/smp_affinity_list")
+			}
+		}
+		left = slices.DeleteFunc(left, same)
+		is := "interrupt " + numbers[0] + " goes"
+		if len(numbers) > 1 {
+			is = "interrupts " + strings.Join(numbers, ", ") + " go"
+		}
+		is += " to processors " + cpuList(cpus)
+		move := func(to []int, where, why string) {
+			out = append(out, change(Interrupts, name, Note, how, file{m: m, paths: paths}, cpuList(to), is+", "+where, "processors "+cpuList(to), why+note))
+		}
 		switch {
-		case node >= 0 && len(local) > 0 && len(m.glob("/sys/devices/system/node/node[0-9]*")) > 1 && !slices.ContainsFunc(irq.cpus, func(c int) bool { return slices.Contains(local, c) }):
-			out = append(out, move(irq, local, fmt.Sprintf("interrupt %s goes to processors %s, far from the card", irq.irq, cpuList(irq.cpus)),
-				fmt.Sprintf("the card is at node %d: each frame crosses between the nodes", node)))
-		case len(irq.cpus) > 0 && slices.Equal(irq.cpus, lanes) && len(lanes) < len(online):
-			rest := slices.DeleteFunc(slices.Clone(online), func(c int) bool { return slices.Contains(lanes, c) })
-			out = append(out, move(irq, rest, fmt.Sprintf("interrupt %s goes to processors %s, the only ones that the lanes may use", irq.irq, cpuList(irq.cpus)),
-				"receiving and serving then take turns where they could run side by side"))
+		case len(cpus) == 0: // not known
+		case node >= 0 && !slices.ContainsFunc(cpus, func(c int) bool { return slices.Contains(near, c) }):
+			move(near, "far from the card", fmt.Sprintf("the card is at node %d: each frame crosses between the nodes", node))
+		case slices.Equal(cpus, lanes) && len(rest) > 0:
+			move(rest, "the only ones that the lanes may use", "receiving and serving then take turns where they could run side by side")
 		}
 	}
 	if len(out) == 0 {
@@ -356,13 +429,11 @@ func (m *Machine) running(program string) bool {
 
 // near compares the node of a card with the processors that the daemon may run on.
 func (m *Machine) near(name, dir string) []Advice {
-	node, ok := m.number(dir + "/device/numa_node")
-	nodes := m.glob("/sys/devices/system/node/node[0-9]*")
+	node, local := m.nodeOf(dir)
 	lanes := m.laneCPUs()
-	if !ok || node < 0 || len(nodes) < 2 || len(lanes) == 0 {
+	if node < 0 || len(lanes) == 0 {
 		return nil
 	}
-	local := cpuSet(m.text(fmt.Sprintf("/sys/devices/system/node/node%d/cpulist", node)))
 	if !slices.ContainsFunc(lanes, func(c int) bool { return !slices.Contains(local, c) }) {
 		return []Advice{fine(NUMA, name, "lanes run at node %d, where the card is", node)}
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -36,12 +38,53 @@ type file struct {
 	boot  bool     // tmpfiles.d can set it
 }
 
+// Read returns the value, or all values with commas between where the files differ.
 func (f file) Read() (string, error) {
-	b, err := os.ReadFile(f.m.path(f.paths[0]))
-	if err != nil {
-		return "", err
+	var all []string
+	for _, p := range f.paths {
+		b, err := os.ReadFile(f.m.path(p))
+		if err != nil {
+			return "", err
+		}
+		if v := picked(string(b)); !slices.Contains(all, v) {
+			all = append(all, v)
+		}
 	}
-	return picked(string(b)), nil
+	return strings.Join(all, ", "), nil
+}
+
+// alike puts files into groups that have the same value: one command takes a whole group back.
+func (m *Machine) alike(paths []string) [][]string {
+	var out [][]string
+	var values []string
+	for _, p := range paths {
+		v := picked(m.text(p))
+		i := slices.Index(values, v)
+		if i < 0 {
+			i, values, out = len(values), append(values, v), append(out, nil)
+		}
+		out[i] = append(out[i], p)
+	}
+	return out
+}
+
+// counted are the parts of a path that a machine has for each processor.
+var counted = regexp.MustCompile(`/(cpu|policy)[0-9]+/`)
+
+// short returns patterns for paths, where they are all that fit: a machine may have hundreds of processors. A shell and tmpfiles.d take them.
+func (m *Machine) short(paths []string) []string {
+	var out []string
+	for _, p := range paths {
+		pattern := counted.ReplaceAllString(p, "/$1[0-9]*/")
+		if slices.Contains(out, pattern) {
+			continue
+		}
+		if slices.ContainsFunc(m.glob(pattern), func(x string) bool { return !slices.Contains(paths, x) }) || len(paths) == 1 {
+			pattern = p
+		}
+		out = append(out, pattern)
+	}
+	return out
 }
 
 // picked returns the value that counts, where a file lists all that are possible: "none [mq-deadline]".
@@ -70,6 +113,9 @@ func (f file) Write(value string) error {
 			return fmt.Errorf("writing %q: %w", value, err)
 		}
 	}
+	if now, err := f.Read(); len(f.paths) > 1 && err == nil && now != value {
+		return fmt.Errorf("%q was written, and there is %q now", value, now)
+	}
 	return nil
 }
 
@@ -94,7 +140,7 @@ func (f file) Command(value string) string {
 		return "ip link set dev " + path.Base(dir) + " txqueuelen " + value
 	}
 	if len(f.paths) > 1 {
-		return "echo " + value + " | tee " + strings.Join(f.paths, " ")
+		return "echo " + value + " | tee " + strings.Join(f.m.short(f.paths), " ")
 	}
 	return "echo " + value + " > " + f.paths[0]
 }
@@ -103,23 +149,24 @@ func (f file) Boot(value string) []Line {
 	if name := f.sysctl(); name != "" {
 		return []Line{{SysctlFile, name + " =", name + " = " + value}}
 	}
-	if f.udev != "" {
-		attr := f.attribute()
-		return []Line{{UdevFile, f.udev + ", ATTR{" + attr + "}=", f.udev + ", ATTR{" + attr + "}=\"" + value + "\""}}
-	}
-	if f.boot {
-		var lines []Line
+	var lines []Line
+	switch {
+	case f.udev != "":
 		for _, p := range f.paths {
+			key := f.udev + ", ATTR{" + attribute(p) + "}="
+			lines = append(lines, Line{UdevFile, key, key + `"` + value + `"`})
+		}
+	case f.boot:
+		for _, p := range f.m.short(f.paths) {
 			lines = append(lines, Line{TmpfilesFile, "w " + p + " ", "w " + p + " - - - - " + value})
 		}
-		return lines
 	}
-	return nil
+	return lines
 }
 
-// attribute returns the name of the file below the device's folder.
-func (f file) attribute() string {
-	parts := strings.SplitN(strings.TrimPrefix(f.paths[0], "/"), "/", 5) // sys/class/net/eth1/mtu, sys/block/sda/queue/scheduler
+// attribute returns the name of a file below its device's folder.
+func attribute(name string) string {
+	parts := strings.SplitN(strings.TrimPrefix(name, "/"), "/", 5) // sys/class/net/eth1/mtu, sys/block/sda/queue/scheduler
 	if parts[1] == "block" {
 		return strings.Join(parts[3:], "/")
 	}
@@ -140,7 +187,11 @@ func (m *Machine) netSetting(ifname, attr string) file {
 // no rule: who makes them sets them.
 func (m *Machine) udevOf(ifname string) string {
 	dir := "/sys/class/net/" + ifname
-	if mac := m.text(dir + "/address"); mac != "" && m.exists(dir+"/device") {
+	mac := m.text(dir + "/bonding_slave/perm_hwaddr") // in a bond its address is that of another
+	if mac == "" {
+		mac = m.text(dir + "/address")
+	}
+	if mac != "" && m.exists(dir+"/device") {
 		return `ACTION=="add", SUBSYSTEM=="net", DRIVERS=="?*", ATTR{address}=="` + mac + `"`
 	}
 	return ""
@@ -148,7 +199,21 @@ func (m *Machine) udevOf(ifname string) string {
 
 // diskSetting is a file of a disk.
 func (m *Machine) diskSetting(disk, attr string) file {
-	return file{m: m, paths: []string{"/sys/block/" + disk + "/" + attr}, udev: `ACTION=="add|change", SUBSYSTEM=="block", KERNEL=="` + disk + `"`}
+	return file{m: m, paths: []string{"/sys/block/" + disk + "/" + attr}, udev: `ACTION=="add|change", SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", ` + m.udevDisk(disk)}
+}
+
+// plain is what needs no quoting in a rule of udev, and is no pattern there.
+var plain = regexp.MustCompile(`^[A-Za-z0-9 ._:-]+$`)
+
+// udevDisk returns how a rule finds a disk: by what it tells of itself, for names like sda go to another disk when one more is there at boot; by its name
+// where it tells nothing.
+func (m *Machine) udevDisk(disk string) string {
+	for _, attr := range []string{"wwid", "device/wwid", "serial", "dm/uuid"} {
+		if id := m.text("/sys/block/" + disk + "/" + attr); plain.MatchString(id) {
+			return "ATTR{" + attr + `}=="` + id + `"`
+		}
+	}
+	return `KERNEL=="` + disk + `"`
 }
 
 // bootFile returns the file that keeps a value over a boot, or "".
@@ -208,8 +273,7 @@ func Apply(list []Advice) []Result {
 			r.Undo = a.Setting.Command(was)
 		}
 		switch {
-		case err != nil && now == a.Value: // it was, already
-			r.Undo = ""
+		case err != nil && rerr == nil && now == a.Value: // it has it, whatever was said
 		case err != nil:
 			r.Error = err.Error()
 		case rerr != nil:
@@ -260,7 +324,7 @@ func (m *Machine) Keep(list []Advice, results []Result) (files []string, errs []
 // header is the first line of the files.
 const header = "# Made by goaoe tune --apply --persist. Remove this file to have all of it back as it was, from the next boot on."
 
-// merge puts lines into a file in place of those with the same keys, and leaves the others. The file is replaced as a whole.
+// merge puts lines into a file, in the places of those with the same keys, and leaves the others. The file is replaced as a whole.
 func (m *Machine) merge(name string, lines []Line) error {
 	full := m.path(name)
 	old, err := os.ReadFile(full)
@@ -269,16 +333,17 @@ func (m *Machine) merge(name string, lines []Line) error {
 	}
 	text := []string{header}
 	for _, l := range strings.Split(strings.TrimRight(string(old), "\n"), "\n") {
-		replaced := l == "" || l == header
-		for _, n := range lines {
-			replaced = replaced || strings.HasPrefix(l, n.Key)
+		if i := slices.IndexFunc(lines, func(n Line) bool { return strings.HasPrefix(l, n.Key) }); i >= 0 {
+			l = lines[i].Text // in its place: a scheduler has to be set before the queue that it makes
 		}
-		if !replaced {
+		if l != "" && l != header && !slices.Contains(text, l) {
 			text = append(text, l)
 		}
 	}
 	for _, n := range lines {
-		text = append(text, n.Text)
+		if !slices.Contains(text, n.Text) {
+			text = append(text, n.Text)
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 		return err

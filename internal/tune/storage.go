@@ -17,6 +17,9 @@ const (
 	mostAhead     = 4096
 )
 
+// mostRequests is how long the queue of a scheduler can be (block/blk-mq-sched.h, MAX_SCHED_RQ).
+const mostRequests = 2048
+
 // blockDevice is a device as /sys/block has it.
 type blockDevice struct {
 	name   string // e.g. "sda"; '!' stands for '/'
@@ -55,7 +58,7 @@ func (m *Machine) storage() []Advice {
 		if st.Mode&unix.S_IFMT == unix.S_IFBLK {
 			dev = st.Rdev
 		} else {
-			mnt := mountOf(mounts, st.Dev, e.Path)
+			mnt := mountOf(mounts, st.Dev, "/"+strings.TrimPrefix(strings.TrimPrefix(path, m.path("/")), "/"))
 			if mnt != nil {
 				if !seen[mnt.point] {
 					out = append(out, mnt.judge()...)
@@ -148,12 +151,16 @@ func (m *Machine) disk(d *blockDevice) []Advice {
 		case offered == "":
 		case now != want && slices.Contains(can, want) && (want == "none" || now == "none" || now == "bfq"):
 			out = append(out, change(Disks, d.name, Note, Auto, m.diskSetting(d.name, "queue/scheduler"), want, "scheduler "+now, want, why))
+			now = want
 		default:
 			out = append(out, fine(Disks, d.name, "scheduler %s", now))
 		}
-		if n, ok := m.number(queue + "nr_requests"); ok && n < int64(d.queue) {
-			out = append(out, change(Disks, d.name, Note, Auto, m.diskSetting(d.name, "queue/nr_requests"), strconv.Itoa(d.queue), fmt.Sprintf("its queue takes %d requests", n), strconv.Itoa(d.queue),
-				"the exports on it hold as many at a time; those beyond wait outside of it, and cannot be merged"))
+		// Without a scheduler the queue is that of the disk itself, and cannot be made longer (block/blk-mq.c, blk_mq_update_nr_requests).
+		if held := min(d.queue, mostRequests); now != "none" {
+			if n, ok := m.number(queue + "nr_requests"); ok && n < int64(held) {
+				out = append(out, change(Disks, d.name, Note, Auto, m.diskSetting(d.name, "queue/nr_requests"), strconv.Itoa(held), fmt.Sprintf("its queue takes %d requests", n), strconv.Itoa(held),
+					fmt.Sprintf("the exports on it hold %d at a time; those beyond wait outside of it, and cannot be merged", d.queue)))
+			}
 		}
 		if n, ok := m.number(dir + "/device/queue_depth"); ok && n < 16 {
 			out = append(out, Advice{Topic: Disks, Subject: d.name, Level: Note, How: ByHand, Is: fmt.Sprintf("the disk takes %d requests at a time", n), Should: "32",
@@ -216,10 +223,14 @@ func unescape(s string) string {
 // mountOf returns where a file is mounted: the longest path of those with its device; nil when it is not known.
 func mountOf(list []mount, dev uint64, file string) *mount {
 	var best *mount
+	found := false
 	for i, x := range list {
+		if x.device != fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev)) {
+			continue
+		}
 		inside := file == x.point || strings.HasPrefix(file, strings.TrimSuffix(x.point, "/")+"/")
-		if x.device == fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev)) && (best == nil || inside && len(x.point) > len(best.point)) {
-			best = &list[i]
+		if best == nil || inside && (!found || len(x.point) >= len(best.point)) { // of the same place the last one counts
+			best, found = &list[i], inside
 		}
 	}
 	return best

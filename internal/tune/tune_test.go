@@ -20,9 +20,11 @@ type fakeCard struct {
 	rx, rxMax, tx, txMax int
 	usecs                int
 	adaptive             bool
-	pause, lro           bool
+	pauseRX, pauseTX     bool
+	lro                  bool
 	least, most          int
 	queues               []string
+	chosen               bool
 	refuse               error // of everything that sets something
 	halve                bool  // rings become half of what is asked for
 }
@@ -42,14 +44,17 @@ func (c *fakeCard) SetRing(_, which string, n int) error {
 	}
 	return c.refuse
 }
-func (c *fakeCard) Coalescing(string) (int, bool, error)         { return c.usecs, c.adaptive, nil }
-func (c *fakeCard) SetCoalescing(_ string, n int) error          { c.usecs = n; return c.refuse }
-func (c *fakeCard) Pause(string) (rx, tx bool, err error)        { return c.pause, c.pause, nil }
-func (c *fakeCard) SetPause(_ string, on bool) error             { c.pause = on; return c.refuse }
+func (c *fakeCard) Coalescing(string) (int, bool, error)  { return c.usecs, c.adaptive, nil }
+func (c *fakeCard) SetCoalescing(_ string, n int) error   { c.usecs = n; return c.refuse }
+func (c *fakeCard) Pause(string) (rx, tx bool, err error) { return c.pauseRX, c.pauseTX, nil }
+func (c *fakeCard) SetPause(_ string, rx, tx bool) error {
+	c.pauseRX, c.pauseTX = rx, tx
+	return c.refuse
+}
 func (c *fakeCard) LRO(string) (bool, error)                     { return c.lro, nil }
 func (c *fakeCard) SetLRO(_ string, on bool) error               { c.lro = on; return c.refuse }
 func (c *fakeCard) MTURange(string) (least, most int, err error) { return c.least, c.most, nil }
-func (c *fakeCard) Queueing(string) ([]string, error)            { return c.queues, nil }
+func (c *fakeCard) Queueing(string) ([]string, bool, error)      { return c.queues, c.chosen, nil }
 func (c *fakeCard) SetQueueing(_, kind string) error             { c.queues = []string{kind}; return c.refuse }
 func (c *fakeCard) Close()                                       {}
 
@@ -149,7 +154,7 @@ func TestFindings(t *testing.T) {
 	m := slowMachine(t, dir)
 	got := lines(m.Look())
 	for _, want := range []string{
-		"note mtu eth1: MTU 1500, 2 sectors in a frame (its driver takes up to 9216) => 9000, 17 sectors [hand] goaoe tune eth1 --mtu 9000 --apply {}",
+		"note mtu eth1: MTU 1500, 2 sectors in a frame (its driver takes up to 9216) => 9000, 17 sectors [hand] goaoe tune eth1 --mtu 9000 --only mtu --apply {}",
 		"warning ring eth1: a receive ring of 256 frames => 4096 of at most 4096 [apply] ethtool -G eth1 rx 4096 {" + UdevFile + "}",
 		"note ring eth1: a transmit ring of 128 frames => 512 of at most 512 [apply] ethtool -G eth1 tx 512 {" + UdevFile + "}",
 		"note coalescing eth1: it waits 125 us for more frames before it interrupts => 20 us [apply] ethtool -C eth1 rx-usecs 20",
@@ -164,13 +169,12 @@ func TestFindings(t *testing.T) {
 		"note sockets : net.core.busy_poll is 50 => 0 [choice] sysctl -w net.core.busy_poll=0",
 		"note backlog : net.core.netdev_budget is 300 => 600 [apply] sysctl -w net.core.netdev_budget=600",
 		"note backlog : net.core.netdev_max_backlog is 64 => 256 [apply] sysctl -w net.core.netdev_max_backlog=256",
-		"note processors : the frequency governor is powersave => performance [apply] echo performance | tee /sys/devices/system/cpu/cpufreq/policy0/scaling_governor " +
-			"/sys/devices/system/cpu/cpufreq/policy1/scaling_governor {" + TmpfilesFile + "}",
+		"note processors : the frequency governor is powersave => performance [apply] echo performance | tee /sys/devices/system/cpu/cpufreq/policy[0-9]*/scaling_governor {" +
+			TmpfilesFile + "}",
 		"note idle : idle processors take up to 133 us to wake up (state C6) => states above 100 us switched off [choice] echo 1 > /sys/devices/system/cpu/cpu0/cpuidle/state3/disable",
 		"note memory : transparent huge pages for all programs => madvise, for those that ask [choice] echo madvise > /sys/kernel/mm/transparent_hugepage/enabled",
 		"warning limits : the daemon may have 64 files open => ",
 		"note disks sda: scheduler bfq => none [apply] echo none > /sys/block/sda/queue/scheduler {" + UdevFile + "}",
-		"note disks sda: its queue takes 32 requests => 128 [apply] echo 128 > /sys/block/sda/queue/nr_requests",
 		"note disks sda: the disk takes 1 requests at a time => 32 [hand] echo 32 > /sys/block/sda/device/queue_depth",
 		"note disks md0: read-ahead of 64 KiB => 128 KiB [apply] echo 128 > /sys/block/md0/queue/read_ahead_kb",
 		"note files " + dir + ": mounted with sync => async [hand] mount -o remount,async " + dir,
@@ -182,7 +186,7 @@ func TestFindings(t *testing.T) {
 			t.Errorf("not said: %s", want)
 		}
 	}
-	for _, not := range []string{"interrupt 41", "interrupt 42", "disks sda: read-ahead", "disks md0: scheduler", "e0.2"} {
+	for _, not := range []string{"interrupt 41", "interrupt 42", "disks sda: read-ahead", "disks md0: scheduler", "e0.2", "its queue takes"} {
 		if strings.Contains(got, not) {
 			t.Errorf("said, but wrong: %s", not)
 		}
@@ -225,8 +229,8 @@ func checkKept(t *testing.T, m *Machine) {
 		SysctlFile: {header, "net.core.optmem_max = 131072", "net.core.busy_poll = 0", "net.core.netdev_budget = 600"},
 		UdevFile: {`ACTION=="add", SUBSYSTEM=="net", DRIVERS=="?*", ATTR{address}=="02:00:00:00:00:09", RUN+="/usr/sbin/ethtool -G $name rx 4096"`,
 			`ATTR{address}=="02:00:00:00:00:09", RUN+="/usr/sbin/ethtool -A $name rx on tx on"`, `ATTR{address}=="02:00:00:00:00:09", ATTR{tx_queue_len}="1000"`,
-			`ATTR{queues/rx-0/rps_cpus}="0"`, `ACTION=="add|change", SUBSYSTEM=="block", KERNEL=="sda", ATTR{queue/scheduler}="none"`},
-		TmpfilesFile: {"w /sys/kernel/mm/transparent_hugepage/enabled - - - - madvise", "w /sys/devices/system/cpu/cpufreq/policy1/scaling_governor - - - - performance"},
+			`ATTR{queues/rx-0/rps_cpus}="0"`, `ACTION=="add|change", SUBSYSTEM=="block", ENV{DEVTYPE}=="disk", KERNEL=="sda", ATTR{queue/scheduler}="none"`},
+		TmpfilesFile: {"w /sys/kernel/mm/transparent_hugepage/enabled - - - - madvise", "w /sys/devices/system/cpu/cpufreq/policy[0-9]*/scaling_governor - - - - performance"},
 	} {
 		b, err := os.ReadFile(filepath.Join(m.Root, name))
 		if err != nil {
@@ -379,15 +383,16 @@ func TestVariants(t *testing.T) {
 	for _, want := range []string{
 		"note queue eth1: queueing discipline mq, with fq_codel for each queue of the card => pfifo_fast for each queue [hand] sysctl -w net.core.default_qdisc=pfifo_fast",
 		"note interrupts eth1: interrupt 40 goes to processors 0, far from the card => processors 2-3 [hand]",
-		"note interrupts eth1: interrupt 41 goes to processors 2-3, the only ones that the lanes may use => processors 0-1 [hand]",
 		"note disks sda: scheduler bfq => mq-deadline [apply]",
+		"note disks sda: its queue takes 32 requests => 128 [apply] echo 128 > /sys/block/sda/queue/nr_requests",
+		"note backlog : net.core.netdev_max_backlog is 64 => 10000 [apply]",
 		"note disks md0: read-ahead of 64 KiB => 1024 KiB",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("not said: %s", want)
 		}
 	}
-	for _, not := range []string{"note numa", "netdev_budget", "netdev_max_backlog"} {
+	for _, not := range []string{"note numa", "netdev_budget", "interrupt 41"} {
 		if strings.Contains(got, not) {
 			t.Errorf("said, but wrong: %s", not)
 		}
@@ -446,12 +451,15 @@ func TestDrivers(t *testing.T) {
 		if _, _, err := c.MTURange("none"); err == nil {
 			t.Error("an interface that is not there has an MTU")
 		}
+		if got, chosen, err := c.Queueing(a); err != nil || got[0] != "noqueue" || chosen {
+			t.Errorf("%v, %v, %v, want that of the kernel", got, chosen, err)
+		}
 		for _, kind := range []string{"pfifo_fast", "noqueue"} {
 			if err := c.SetQueueing(a, kind); err != nil {
 				t.Fatalf("%s: %v", kind, err)
 			}
-			if got, err := c.Queueing(a); err != nil || got[0] != kind {
-				t.Errorf("%v, %v, want %s", got, err, kind)
+			if got, chosen, err := c.Queueing(a); err != nil || got[0] != kind || !chosen {
+				t.Errorf("%v, %v, %v, want %s", got, chosen, err, kind)
 			}
 		}
 		if err := c.SetQueueing(a, "nothing_known"); err == nil {
