@@ -151,7 +151,7 @@ func TestReport(t *testing.T) {
 		t.Errorf("-json wrote %q", read(more))
 	}
 	for name, wanted := range map[string][]string{
-		filepath.Join(dir, "bench.txt"): {"a machine", "WARNING: loud", "x) work, MTU 1500", "2100", "2000..2200", "10 %", "VOID, vblade: repetition 1: 7 requests", "2 goals: 1 met, 0 missed, 1 without a verdict"},
+		filepath.Join(dir, "bench.txt"): {"a machine", "WARNING: loud", "x) work, MTU 1500", "2100", "2000..2200", "10 %", "VOID, vblade: repetition 1: 7 requests", "2 goals: 1 met, 0 at the limit, 0 missed, 1 without a verdict"},
 		filepath.Join(dir, "bench.md"): {"2 goals: 1 met", "| x | work, MTU 1500 | requests/s, goaoe / vblade | ≥ 2.00 | - | - | no verdict: void: vblade: repetition 1: 7 requests had to be sent again |",
 			"| y | work, MTU 1500 | median latency, goaoe / vblade | ≤ 0.90 | 0.50 | - | met | neither |", "| x | goaoe | 2100 | 476.2 |", "a machine"},
 		picture: {"<svg", "y  work", "0.50 (goal ≤ 0.90) met", "no verdict", "a machine"},
@@ -261,6 +261,11 @@ func TestRows(t *testing.T) {
 		}
 		for _, g := range r.goals {
 			for h := &g; h != nil; h = h.or {
+				for _, l := range h.limits {
+					if !names[l.name] || !names[l.by] || l.name == "" {
+						t.Errorf("row %s: limit %+v", r.id, l)
+					}
+				}
 				if !names[h.peer] || !names[h.ours] || h.peer == r.contestants[0].name && h.ours == "" || h.want < 0 {
 					t.Errorf("row %s: goal %+v", r.id, *h)
 				}

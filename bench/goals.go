@@ -55,11 +55,14 @@ type goal struct {
 	peer string  // what it is divided by: the same figure of this contestant; "" is nothing
 	want float64 // at least, or at most; 0: the figure is only told
 	or   *goal   // of the same contestant: the one that asks for less is the goal
+	// limits do the same work without a target around it. Who misses the goal and comes close to the best of them is at the limit.
+	limits []limit
 }
 
 // Results of a goal.
 const (
 	met     = "met"
+	atLimit = "at the limit" // the goal was missed, or nobody knows; what does nothing but the work is not faster: Why says how much
 	missed  = "missed"
 	unclear = "no verdict" // Why says why
 	told    = "-"          // there is no goal
@@ -67,17 +70,19 @@ const (
 
 // verdict is how a goal came out.
 type verdict struct {
-	Figure figure  `json:"figure"`
-	Ours   string  `json:"ours"`
-	Peer   string  `json:"peer,omitempty"` // the value is ours divided by this contestant's
-	Want   float64 `json:"want,omitempty"`
-	AtMost bool    `json:"at_most,omitempty"`
-	Value  float64 `json:"value"` // 0 when it is not known
-	Low    float64 `json:"low"`   // of single repetitions, without the lowest and the highest where there are five or more
-	High   float64 `json:"high"`
-	Result string  `json:"result"`
-	Why    string  `json:"why,omitempty"`
-	asks   float64 // what the contestant must reach, in the unit of the figure
+	Figure  figure  `json:"figure"`
+	Ours    string  `json:"ours"`
+	Peer    string  `json:"peer,omitempty"` // the value is ours divided by this contestant's
+	Want    float64 `json:"want,omitempty"`
+	AtMost  bool    `json:"at_most,omitempty"`
+	Value   float64 `json:"value"` // 0 when it is not known
+	Low     float64 `json:"low"`   // of single repetitions, without the lowest and the highest where there are five or more
+	High    float64 `json:"high"`
+	Result  string  `json:"result"`
+	Why     string  `json:"why,omitempty"`
+	Limit   *bound  `json:"limit,omitempty"` // how far the limit is, when there is one and the goal was not clearly met
+	asks    float64 // what the contestant must reach, in the unit of the figure
+	between bool    // there is no verdict because the repetitions lie on both sides of the goal
 }
 
 // reached tells whether a value is good enough.
@@ -93,8 +98,11 @@ func (o *outcome) judge(g goal) verdict {
 	v := o.judgeOne(g)
 	if g.or != nil {
 		if w := o.judgeOne(*g.or); v.Value == 0 || w.Value > 0 && w.asks < v.asks {
-			return w
+			v = w
 		}
+	}
+	if len(g.limits) > 0 && (v.Result == missed || v.between) {
+		o.weigh(g, &v)
 	}
 	return v
 }
@@ -109,52 +117,72 @@ func (o *outcome) judgeOne(g goal) verdict {
 	if v.Why = why(o, ours, peer); v.Why != "" {
 		return v
 	}
-	v.Value, v.asks = g.what.of(&ours.Median), v.Want
-	var each []float64
-	for i := range ours.Samples {
-		x := g.what.of(&ours.Samples[i])
-		if peer != nil {
-			y := 0.0
-			if i < len(peer.Samples) && !peer.unused(i) {
-				y = g.what.of(&peer.Samples[i])
-			}
-			if y == 0 {
-				continue
-			}
-			x /= y
-		}
-		if !ours.unused(i) {
-			each = append(each, x)
-		}
-	}
-	if peer != nil {
-		p := g.what.of(&peer.Median)
-		if p == 0 {
-			v.Value, v.Why = 0, peer.Name+": the figure is not known"
-			return v
-		}
-		v.Value, v.asks = v.Value/p, v.Want*p
-	}
-	if v.Value == 0 && g.what != idleCPU || len(each) == 0 || math.IsInf(v.Value, 0) {
-		v.Why = v.Ours + ": the figure is not known"
+	x, whose := compare(g.what, ours, peer)
+	if whose != "" {
+		v.Why = whose + ": the figure is not known"
 		return v
 	}
-	v.Low, v.High = bounds(each)
+	v.Value, v.asks = x.value, v.Want
+	if peer != nil {
+		v.asks *= g.what.of(&peer.Median)
+	}
+	v.Low, v.High = bounds(x.known())
 	switch {
 	case v.Want == 0:
 		v.Result = told
-	case o.disturbed(ours) != "":
-		v.Why = o.disturbed(ours)
-	case peer != nil && o.disturbed(peer) != "":
-		v.Why = o.disturbed(peer)
+	case o.disturbed(ours, peer) != "":
+		v.Why = o.disturbed(ours, peer)
 	case v.reached(v.Low) != v.reached(v.High) && (v.High-v.Low)/v.Value > closeEnough:
-		v.Why = fmt.Sprintf("the repetitions say %s to %s", digits(v.Low), digits(v.High))
+		v.Why, v.between = fmt.Sprintf("the repetitions say %s to %s", digits(v.Low), digits(v.High)), true
 	case v.reached(v.Value):
 		v.Result = met
 	default:
 		v.Result = missed
 	}
 	return v
+}
+
+// ratio is a figure of a contestant, by that of another if there is one.
+type ratio struct {
+	value float64   // of the medians
+	each  []float64 // of single repetitions; NaN for what does not count
+}
+
+// known are the repetitions that count.
+func (r *ratio) known() []float64 {
+	return slices.DeleteFunc(slices.Clone(r.each), math.IsNaN)
+}
+
+// compare makes the ratio of a figure; peer may be nil. When that cannot be had, unknown tells whose figure is missing.
+func compare(what figure, ours, peer *entry) (r ratio, unknown string) {
+	r.value = what.of(&ours.Median)
+	for i := range ours.Samples {
+		x := what.of(&ours.Samples[i])
+		if ours.unused(i) {
+			x = math.NaN()
+		}
+		if peer != nil {
+			y := 0.0
+			if i < len(peer.Samples) && !peer.unused(i) {
+				y = what.of(&peer.Samples[i])
+			}
+			if x /= y; y == 0 {
+				x = math.NaN()
+			}
+		}
+		r.each = append(r.each, x)
+	}
+	if peer != nil {
+		p := what.of(&peer.Median)
+		if p == 0 {
+			return r, peer.Name
+		}
+		r.value /= p
+	}
+	if r.value == 0 && what != idleCPU || len(r.known()) == 0 || math.IsInf(r.value, 0) {
+		return r, ours.Name
+	}
+	return r, ""
 }
 
 // closeEnough: repetitions that agree this well give a verdict although the goal lies between them.
@@ -173,14 +201,16 @@ func why(o *outcome, all ...*entry) string {
 	return ""
 }
 
-// disturbed says what disturbed a contestant so often that its figures give no verdict; "" when they do.
-func (o *outcome) disturbed(e *entry) string {
-	if e.Quiet >= min(enough, len(e.Samples)) {
-		return ""
-	}
-	for i := range e.Samples {
-		if n := e.Samples[i].Noise; n != "" {
-			return fmt.Sprintf("noise: %d of %d repetitions of %s were disturbed, e.g. %s", len(e.Samples)-e.Quiet, len(e.Samples), e.Name, n)
+// disturbed says what disturbed one of the contestants so often that its figures give no verdict; "" when they do. Those that are nil do not count.
+func (o *outcome) disturbed(all ...*entry) string {
+	for _, e := range all {
+		if e == nil || e.Quiet >= min(enough, len(e.Samples)) {
+			continue
+		}
+		for i := range e.Samples {
+			if n := e.Samples[i].Noise; n != "" {
+				return fmt.Sprintf("noise: %d of %d repetitions of %s were disturbed, e.g. %s", len(e.Samples)-e.Quiet, len(e.Samples), e.Name, n)
+			}
 		}
 	}
 	return ""

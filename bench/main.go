@@ -158,6 +158,13 @@ func list(w io.Writer, chosen []row) error {
 				}
 				fmt.Fprintf(w, "  goal: %s%s %s\n", or, v.what(), v.goal())
 			}
+			for _, l := range g.limits {
+				by := ""
+				if l.by != "" {
+					by = " / " + l.by
+				}
+				fmt.Fprintf(w, "  limit: %s%s\n", l.name, by)
+			}
 		}
 	}
 	return nil

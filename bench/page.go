@@ -63,8 +63,16 @@ func (r *report) picture() string {
 			if v.Peer == "" || v.Want == 0 {
 				continue // of another unit, or without a goal
 			}
+			result := v.Result
+			switch {
+			case v.Limit == nil:
+			case result == atLimit:
+				result += fmt.Sprintf(" (%s of it)", digits(v.Limit.Value))
+			case result == missed:
+				result += fmt.Sprintf(" (%s of the limit)", digits(v.Limit.Value))
+			}
 			b := plot.Bar{Label: o.ID + "  " + o.Title, Note: fmt.Sprintf("%s / %s, %s", v.Ours, v.Peer, v.Figure), Value: v.Value, Low: v.Low, High: v.High, Mark: v.Want,
-				Text: fmt.Sprintf("%s (goal %s) %s", v.value(), v.goal(), v.Result), Good: v.Result == met, Doubt: v.Result == unclear}
+				Text: fmt.Sprintf("%s (goal %s) %s", v.value(), v.goal(), result), Good: v.Result == met, Doubt: v.Result == unclear}
 			if v.AtMost {
 				less.All = append(less.All, b)
 			} else {

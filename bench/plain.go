@@ -188,7 +188,7 @@ func newPlainLoop(o *plainOptions) (*plainLoop, error) {
 	}
 	p.size = st.Size
 	(&ata.Device{Sectors: uint64(p.size / aoe.SectorSize), Serial: "plain", Model: "plain loop"}).Build(&p.id)
-	if o.how == byRing {
+	if o.how == byRing || o.sync {
 		if p.ring, err = sys.NewRing(plainSlots); err != nil {
 			return nil, err
 		}

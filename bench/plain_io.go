@@ -96,7 +96,7 @@ func (p *plainLoop) take(q *plainPort, f []byte) error {
 		s.n = n
 	}
 	data := s.buf[aoe.ATALen : aoe.ATALen+n]
-	if p.ring == nil {
+	if p.how == byCall {
 		return p.call(i, p.files[file].fd, data, f, at)
 	}
 	if p.ring.Queued() == p.ring.Size() {
@@ -138,7 +138,7 @@ func (p *plainLoop) call(i int32, fd int, data, f []byte, at int64) error {
 	if e != 0 || n != len(data) { // not all of it is in the page cache
 		var err error
 		if n, err = unix.Pread(fd, data, at); err != nil || n != len(data) {
-			return fmt.Errorf("pread of %d bytes at %d: %d, %w", len(data), at, n, err)
+			return fmt.Errorf("pread of %d bytes at %d: %d, %v", len(data), at, n, err)
 		}
 	}
 	p.answer(i)
@@ -148,12 +148,6 @@ func (p *plainLoop) call(i int32, fd int, data, f []byte, at int64) error {
 // finish hands over what is queued, and takes what is done.
 func (p *plainLoop) finish() error {
 	if p.ring == nil {
-		if len(p.wrote) > 0 {
-			if err := unix.Fdatasync(p.files[0].fd); err != nil {
-				return fmt.Errorf("fdatasync: %w", err)
-			}
-			p.answerAll(&p.wrote)
-		}
 		return nil
 	}
 	if err := p.enter(); err != nil {

@@ -1,5 +1,7 @@
 package main
 
+import "fmt"
+
 // newPlain is a plain loop with so many options; its name is what it does.
 func newPlain(name string, flags ...string) contestant {
 	return contestant{name: name, kind: plain, args: append(append([]string{"-i", targetIf}, flags...), "%image")}
@@ -13,4 +15,35 @@ func plainDirect(writes bool) []contestant {
 	}
 	return []contestant{newPlain("plain loop", append(flags[:len(flags):len(flags)], "-parts", "2")...),
 		newPlain("plain loop, never asleep", append(flags[:len(flags):len(flags)], "-parts", "1", "-spin")...)}
+}
+
+// plainCached are those of the rows with the page cache.
+func plainCached() []contestant {
+	return []contestant{newPlain("plain loop, a call each"), newPlain("plain loop, io_uring", "-by", byRing)}
+}
+
+// plainDurable are those of the row with durable writes to a buffered file. One sync covers what was written when it begins, as in goaoe.
+func plainDurable() []contestant {
+	return []contestant{newPlain("plain loop, a call each", "-sync"), newPlain("plain loop, io_uring", "-by", byRing, "-sync")}
+}
+
+// plainFiles is a plain loop with so many files, all of which are asked.
+func plainFiles(n int) contestant {
+	c := newPlain("plain loop, "+plural(n, "file"), "-by", byRing, "-exports", fmt.Sprint(n))
+	c.load = many(n).load
+	return c
+}
+
+// plainLoops are so many plain loops on two interfaces.
+func plainLoops(n int) contestant {
+	return contestant{name: plural(n, "plain loop"), kind: plain, free: true,
+		args: []string{"-i", targetIf + "," + ifName(targetIf, 1), "-by", byRing, "-loops", fmt.Sprint(n), "-exports", "2", "%image"}}
+}
+
+// plainLimits makes limits of contestants.
+func plainLimits(all []contestant) (out []limit) {
+	for _, c := range all {
+		out = append(out, limit{name: c.name})
+	}
+	return out
 }

@@ -247,7 +247,7 @@ func (r *report) count() string {
 			n[v.Result]++
 		}
 	}
-	return fmt.Sprintf("%d goals: %d met, %d missed, %d without a verdict", n[met]+n[missed]+n[unclear], n[met], n[missed], n[unclear])
+	return fmt.Sprintf("%d goals: %d met, %d at the limit, %d missed, %d without a verdict", n[met]+n[atLimit]+n[missed]+n[unclear], n[met], n[atLimit], n[missed], n[unclear])
 }
 
 func short(v float64) string {

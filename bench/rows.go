@@ -101,11 +101,12 @@ func rows() []row {
 	all := cacheRows()
 	all = append(all, smallRows()...)
 	all = append(all, directRows()...)
+	past := newPlain("plain loop, direct", "-by", byRing, "-direct", "-sync", "-parts", "2") // another kind of export: what is written is not in the page cache then
 	all = append(all, row{
 		id: "i", title: "4 KiB random writes, depth 32, buffered file, durable", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100},
-		contestants: []contestant{{name: "goaoe", kind: goaoe, args: goaoeExport()}, peer("-s"),
-			{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--direct=0", "--sync=dsync"}}},
-		goals: []goal{{what: rate, peer: "fio", want: .9}, {what: rate, peer: "vblade -s", want: 5}},
+		contestants: append([]contestant{{name: "goaoe", kind: goaoe, args: goaoeExport()}, peer("-s"),
+			{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--direct=0", "--sync=dsync"}}}, append(plainDurable(), past)...),
+		goals: []goal{{what: rate, peer: "fio", want: .9}, {what: rate, peer: "vblade -s", want: 5, limits: plainLimits(plainDurable())}, {what: rate, peer: past.name}},
 	})
 	all = append(all, networkRows()...)
 	all = append(all, scaleRows()...)
@@ -127,18 +128,18 @@ func cacheRows() []row {
 	return []row{
 		{
 			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
-			contestants: []contestant{cached(), peer()},
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.5}, {what: cpu, peer: "vblade", want: .65}},
+			contestants: append([]contestant{cached(), peer()}, plainCached()...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached())}, {what: cpu, peer: "vblade", want: .65, limits: plainLimits(plainCached())}},
 		},
 		{
 			id: "a2", title: "8 KiB sequential reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 16, Sequential: true}, cached: true, far: true,
-			contestants: []contestant{cached(), peer(), kit},
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.5}, {what: rate, peer: kit.name, want: 2.2}},
+			contestants: append([]contestant{cached(), peer(), kit}, plainCached()...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached())}, {what: rate, peer: kit.name, want: 2.2, limits: plainLimits(plainCached())}},
 		},
 		{
 			id: "a3", title: "4 KiB random writes, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}, cached: true,
-			contestants: []contestant{cached(), writesNow(), peer()},
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.3}, {what: rate, ours: writesNow().name, peer: "vblade", want: 1.3}},
+			contestants: append([]contestant{cached(), writesNow(), peer()}, plainCached()...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.3, limits: plainLimits(plainCached())}, {what: rate, ours: writesNow().name, peer: "vblade", want: 1.3, limits: plainLimits(plainCached())}},
 		},
 		{
 			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: loadgen.Config{Depth: 1, Sectors: 8}, cached: true, latency: true,
@@ -160,13 +161,13 @@ func smallRows() []row {
 		{"random writes", loadgen.Config{Writes: 100}}, {"sequential writes", loadgen.Config{Writes: 100, Sequential: true}},
 	} {
 		w.work.Depth, w.work.Sectors = 64, 2
-		contestants, goals := []contestant{cached(), peer("-b", "64")}, []goal{{what: rate, peer: "vblade -b 64", want: 1.6}}
+		contestants, goals := []contestant{cached(), peer("-b", "64")}, []goal{{what: rate, peer: "vblade -b 64", want: 1.6, limits: plainLimits(plainCached())}}
 		if w.work.Writes > 0 {
-			contestants, goals = append(contestants, writesNow()), append(goals, goal{what: rate, ours: writesNow().name, peer: "vblade -b 64", want: 1.6})
+			contestants, goals = append(contestants, writesNow()), append(goals, goal{what: rate, ours: writesNow().name, peer: "vblade -b 64", want: 1.6, limits: plainLimits(plainCached())})
 		}
 		out = append(out, row{
 			id: numbered("b", i), title: "1 KiB " + w.title + ", depth 64, page cache", mtu: 1500, work: w.work, cached: true,
-			contestants: contestants, goals: goals,
+			contestants: append(contestants, plainCached()...), goals: goals,
 		})
 	}
 	return out
@@ -207,7 +208,7 @@ func directRows() []row {
 				work: loadgen.Config{Depth: 32, Sectors: w.sectors, Sequential: w.sequential, Writes: writes},
 				contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")},
 					{name: "fio", kind: fio, args: append([]string{"--rw=" + how, "--bs=" + size + "k", "--iodepth=32"}, sync...)}, limit},
-				goals: []goal{{what: rate, peer: "fio", want: .95, or: &goal{what: rate, peer: limit.name, want: .97}}},
+				goals: []goal{{what: rate, peer: "fio", want: .95, or: &goal{what: rate, peer: limit.name, want: .97}, limits: plainLimits(plainDirect(writes > 0))}},
 			}
 			r.contestants = append(r.contestants, plainDirect(writes > 0)...)
 			if i == 0 { // the peer that there is, once for reads and once for writes

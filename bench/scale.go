@@ -28,8 +28,11 @@ func scaleRows() []row {
 	for _, n := range []int{1, 100, 1000} {
 		exports.contestants = append(exports.contestants, many(n))
 		if n > 1 {
-			exports.goals = append(exports.goals, goal{what: rate, ours: plural(n, "export"), peer: "1 export", want: .9})
+			exports.goals = append(exports.goals, goal{what: rate, ours: plural(n, "export"), peer: "1 export", want: .9, limits: []limit{{plainFiles(n).name, plainFiles(1).name}}})
 		}
+	}
+	for _, n := range []int{1, 100, 1000} {
+		exports.contestants = append(exports.contestants, plainFiles(n))
 	}
 	even := row{id: "q2", title: "1 KiB random reads, page cache, one at a time from each of 100 exports", mtu: 9000, work: loadgen.Config{Depth: 100, Sectors: 2}, cached: true,
 		contestants: []contestant{many(100)}, goals: []goal{{what: fair, want: .9}}}
@@ -39,7 +42,9 @@ func scaleRows() []row {
 		lanes.contestants = append(lanes.contestants, contestant{name: plural(n, "lane"), kind: goaoe, free: true,
 			args: goaoeServe("--read-only", "--lanes", fmt.Sprint(n), "-i", targetIf+","+ifName(targetIf, 1), "e0.1=%image", "e0.2=%image")})
 	}
-	lanes.goals = []goal{{what: rate, ours: "2 lanes", peer: "1 lane"}, {what: cpu, ours: "2 lanes", peer: "1 lane", want: 1.1}}
+	lanes.contestants = append(lanes.contestants, plainLoops(1), plainLoops(2))
+	lanes.goals = []goal{{what: rate, ours: "2 lanes", peer: "1 lane"},
+		{what: cpu, ours: "2 lanes", peer: "1 lane", want: 1.1, limits: []limit{{plainLoops(2).name, plainLoops(1).name}}}}
 	return []row{initiators, exports, even, lanes, idleRow()}
 }
 
