@@ -189,7 +189,8 @@ func (l *lane) nextRange(s *slot) bool {
 	}
 }
 
-// reap collects what the executors have done, until they have nothing more.
+// reap collects what the executors have done, until they have nothing more; but of a disk only once in a turn: what it is still at work on can wait for the next turn,
+// the replies that are ready cannot.
 func (l *lane) reap() {
 	for again := true; again; {
 		again = false
@@ -201,7 +202,7 @@ func (l *lane) reap() {
 			if n > 0 {
 				l.acts = true
 				x.Flush() // what was waiting for these
-				again = true
+				again = !l.paced
 			}
 		}
 	}

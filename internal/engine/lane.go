@@ -40,6 +40,7 @@ type lane struct {
 	set     store.Set
 	onStore int  // operations on stores, of all exports
 	paced   bool // replies leave in parts: see txTurn
+	part    int  // how many the next part has at most
 	// pumpList holds the exports whose waiting requests may start at the end of the turn.
 	pumpList *laneExport
 
@@ -92,7 +93,7 @@ func newLane(e *Engine, n int) (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lane %d: %w", n, err)
 	}
-	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators()}, nil
+	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators(), part: txFirst}, nil
 }
 
 // call has the lane run fn between two turns, and waits for it.
@@ -166,7 +167,7 @@ func (l *lane) turn() bool {
 	l.reap()
 	most, left := txBatch, false
 	if l.paced {
-		most = txTurn
+		most = l.part
 	}
 	for _, p := range l.ports {
 		if p.n > 0 {
@@ -174,7 +175,11 @@ func (l *lane) turn() bool {
 			left = left || p.n > 0
 		}
 	}
-	l.paced = l.paced && left
+	if l.paced = l.paced && left; l.paced {
+		l.part = min(2*l.part, txTurn)
+	} else {
+		l.part = txFirst
+	}
 	l.pumpAll()
 	if l.acts {
 		l.stats.Turns.Inc()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,6 +56,45 @@ func TestHungExportHoldsUpNobody(t *testing.T) {
 		}
 	}
 	_ = good
+}
+
+// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once the first two replies leave before the others, so that it has something to do again; each
+// next part may be twice as large, up to 16. What needs no disk leaves together.
+func TestRepliesOfADiskLeaveInParts(t *testing.T) {
+	for _, c := range []struct {
+		disk bool
+		want []int
+	}{{true, []int{2, 4, 8, 16, 10}}, {false, []int{40}}} {
+		r := newRig(t, 1)
+		var ctl *mem.Control
+		if c.disk {
+			ctl = mem.NewControl(1)
+			ctl.HoldAll(true)
+		}
+		r.serve(1500, r.export(e11, newStore(t, 4096, ctl), 64))
+		r.run()
+		w := r.wires[0]
+		for i := range 40 {
+			w.put(r.ata(e11, 0x24, uint64(i), 1, nil), 1)
+		}
+		if c.disk {
+			r.run()
+			ctl.HoldAll(false)
+			ctl.Release(40)
+		}
+		var got []int
+		for range 20 {
+			before := w.count
+			r.l.turn()
+			if n := w.count - before; n > 0 {
+				got = append(got, n)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("disk %v: replies left in parts of %v, want %v", c.disk, got, c.want)
+		}
+		r.end()
+	}
 }
 
 // TestReservationOfSlots: many hung exports together cannot take what belongs to another.
