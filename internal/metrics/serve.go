@@ -1,8 +1,6 @@
 package metrics
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/common/expfmt"
+
+	"goaoe/internal/httpd"
 )
 
 // Path is where the metrics are.
@@ -57,55 +57,11 @@ func Write(w io.Writer, src Source) error {
 	return nil
 }
 
-// Server is a listener with metrics.
-type Server struct {
-	l    net.Listener
-	http *http.Server
-	done chan struct{}
-}
-
 // Serve listens on an address ("HOST:PORT") and answers until Close. What goes wrong later is logged.
-func Serve(addr string, src Source, log *slog.Logger) (*Server, error) {
+func Serve(addr string, src Source, log *slog.Logger) (*httpd.Server, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", addr, cause(err))
+		return nil, fmt.Errorf("%s: %w", addr, httpd.Cause(err))
 	}
-	s := &Server{l: l, done: make(chan struct{}), http: &http.Server{
-		Handler:           Handler(src),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
-	go func() {
-		defer close(s.done)
-		if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			log.Error("metrics are no longer served", "error", err)
-		}
-	}()
-	return s, nil
-}
-
-// Addr returns where the server listens.
-func (s *Server) Addr() net.Addr { return s.l.Addr() }
-
-// Close stops listening, and ends what is being answered after at most a second.
-func (s *Server) Close() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	if s.http.Shutdown(ctx) != nil {
-		_ = s.http.Close()
-	}
-	<-s.done
-}
-
-// cause strips what package net puts around an error and the caller says already.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
+	return httpd.Serve(l, Handler(src), httpd.Options{What: "metrics are", Answer: 30 * time.Second, Grace: time.Second}, log), nil
 }

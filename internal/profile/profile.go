@@ -5,7 +5,6 @@
 package profile
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"goaoe/internal/httpd"
 	"goaoe/internal/privsep"
 )
 
@@ -46,7 +46,7 @@ func Listen(where string) (net.Listener, error) {
 	if !filepath.IsAbs(where) {
 		l, err := net.Listen("tcp", where)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", where, cause(err))
+			return nil, fmt.Errorf("%s: %w", where, httpd.Cause(err))
 		}
 		return l, nil
 	}
@@ -57,7 +57,7 @@ func Listen(where string) (net.Listener, error) {
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: where, Net: "unix"})
 	unix.Umask(old)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", where, cause(err))
+		return nil, fmt.Errorf("%s: %w", where, httpd.Cause(err))
 	}
 	l.SetUnlinkOnClose(false) // a confined process has it removed
 	return l, nil
@@ -80,7 +80,7 @@ func removeStale(path string) error {
 		return fmt.Errorf("%s is used by another process", path)
 	}
 	if !errors.Is(err, unix.ECONNREFUSED) {
-		return fmt.Errorf("%s: %w", path, cause(err))
+		return fmt.Errorf("%s: %w", path, httpd.Cause(err))
 	}
 	return os.Remove(path)
 }
@@ -119,29 +119,14 @@ func hostOf(s string) string {
 // Server answers on a listener.
 type Server struct {
 	l    net.Listener
-	http *http.Server
-	done chan struct{}
+	http *httpd.Server
 }
 
 // Serve answers on a listener until Close. What goes wrong later is logged.
 func Serve(l net.Listener, log *slog.Logger) *Server {
 	tcp, ok := l.Addr().(*net.TCPAddr)
-	s := &Server{l: l, done: make(chan struct{}), http: &http.Server{
-		Handler:           Handler(ok && tcp.IP.IsLoopback()),
-		ReadHeaderTimeout: 5 * time.Second,
-		ReadTimeout:       10 * time.Second,
-		WriteTimeout:      longest,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
-	}}
-	go func() {
-		defer close(s.done)
-		if err := s.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-			log.Error("profiles are no longer served", "error", err)
-		}
-	}()
-	return s
+	h := Handler(ok && tcp.IP.IsLoopback())
+	return &Server{l: l, http: httpd.Serve(l, h, httpd.Options{What: "profiles are", Answer: longest, Grace: 100 * time.Millisecond}, log)}
 }
 
 // URL says where the profiles of a listener are, as curl takes it.
@@ -152,14 +137,9 @@ func URL(l net.Listener) string {
 	return "http://" + l.Addr().String() + Path
 }
 
-// Close stops listening, and ends what is being answered.
+// Close stops listening, and ends what is being answered, such as a profile that is being collected.
 func (s *Server) Close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	if s.http.Shutdown(ctx) != nil {
-		_ = s.http.Close() // a profile that is being collected
-	}
-	<-s.done
+	s.http.Close()
 	a, ok := s.l.Addr().(*net.UnixAddr)
 	if !ok {
 		return nil
@@ -168,13 +148,4 @@ func (s *Server) Close() error {
 		return err
 	}
 	return nil
-}
-
-// cause strips what package net puts around an error and the caller says already.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"goaoe/internal/control"
+	"goaoe/internal/httpd"
 )
 
 // Options say how the page is served.
@@ -53,7 +54,7 @@ type Server struct {
 func Listen(addr string) (net.Listener, error) {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("[web] listen %s: %w", addr, cause(err))
+		return nil, fmt.Errorf("[web] listen %s: %w", addr, httpd.Cause(err))
 	}
 	return l, nil
 }
@@ -138,13 +139,4 @@ func ReadToken(path string) (string, error) {
 		return "", fmt.Errorf("[web] token-file %s: the token has %d characters, %d are the least; make one: openssl rand -base64 24", path, len(token), minToken)
 	}
 	return token, nil
-}
-
-// cause strips what package net puts around an error and the caller says already.
-func cause(err error) error {
-	var op *net.OpError
-	if errors.As(err, &op) {
-		return op.Err
-	}
-	return err
 }

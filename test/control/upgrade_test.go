@@ -1,7 +1,6 @@
 package control_test
 
 import (
-	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"goaoe/test/program"
 )
 
 // TestRestartUnderLoad: restarts, as an upgrade does them, while an initiator writes: no request fails, what was acknowledged is there,
@@ -74,15 +75,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	if gaps[restarts/2] > 3*time.Second {
 		t.Errorf("the silence was %v", gaps)
 	}
-	if dir := os.Getenv("GOAOE_EVIDENCE"); dir != "" {
-		b, err := json.Marshal(map[string]any{"restarts": restarts, "writes": finished.Load(), "median-ms": gaps[restarts/2].Milliseconds(), "longest-ms": gaps[restarts-1].Milliseconds()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, "restart.json"), append(b, '\n'), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
+	program.Evidence(t, "restart.json", map[string]any{"restarts": restarts, "writes": finished.Load(), "median-ms": gaps[restarts/2].Milliseconds(), "longest-ms": gaps[restarts-1].Milliseconds()})
 }
 
 // TestStateOfOtherVersions: the state that the first version wrote is taken over, mask and reservation and all. What a later version wrote is not

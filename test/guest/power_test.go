@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"goaoe/test/need"
+	"goaoe/test/program"
 )
 
 var powerCuts = flag.Int("power.cuts", 1, "how often TestPowerCut cuts the power in each mode")
@@ -76,7 +77,7 @@ func TestPowerCut(t *testing.T) {
 				t.Errorf("nothing of %d writes is lost: then this test cannot see a loss", acked)
 			}
 			t.Logf("%s: %d cuts, %d writes acknowledged, %d sectors of acknowledged writes lost", m.name, cuts, acked, lost)
-			evidence(t, "power.json", map[string]any{"mode": m.name, "cuts": cuts, "acknowledged": acked, "sectors-lost": lost, "must-lose": m.loses})
+			program.Evidence(t, "power.json", map[string]any{"mode": m.name, "cuts": cuts, "acknowledged": acked, "sectors-lost": lost, "must-lose": m.loses})
 		})
 	}
 }
@@ -192,25 +193,4 @@ func fileOnExt4(t *testing.T, disk string, size int64) int64 {
 		t.Fatal(err)
 	}
 	return first * 4096
-}
-
-// evidence adds a line to a file of the folder GOAOE_EVIDENCE, from which docs/evidence.md is made.
-func evidence(t *testing.T, name string, figures any) {
-	t.Helper()
-	dir := os.Getenv("GOAOE_EVIDENCE")
-	if dir == "" {
-		return
-	}
-	line, err := json.Marshal(figures)
-	if err != nil {
-		t.Fatal(err)
-	}
-	f, err := os.OpenFile(filepath.Join(dir, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	if _, err := f.Write(append(line, '\n')); err != nil {
-		t.Fatal(err)
-	}
 }

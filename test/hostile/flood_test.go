@@ -12,6 +12,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/initiator"
+	"goaoe/test/program"
 )
 
 const (
@@ -229,7 +230,7 @@ func TestFloods(t *testing.T) {
 					break
 				}
 			}
-			evidence(t, "floods.json", map[string]any{"flood": f.name, "ratio": ratio, "alone": sa.Microseconds(), "under": su.Microseconds()})
+			program.Evidence(t, "floods.json", map[string]any{"flood": f.name, "ratio": ratio, "alone": sa.Microseconds(), "under": su.Microseconds()})
 			on.Store(false)
 			if err := g.err.Load(); err != nil {
 				t.Fatalf("the good initiator: %v", *err)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"goaoe/aoe"
+	"goaoe/test/program"
 )
 
 var (
@@ -201,7 +202,7 @@ func TestSoak(t *testing.T) {
 	after := r.facts()
 	taken, lost := r.counts()
 	t.Logf("seed %d: %d frames in %v, %d taken by the daemon, %d lost in the queue before it; at the beginning %v; at the end %v", seed, out.sent, took.Round(time.Second), taken, lost, warm, after)
-	evidence(t, "hostile.json", map[string]any{"seed": seed, "frames": out.sent, "seconds": int(took.Seconds()), "taken": taken, "lost": lost, "before": warm.json(), "after": after.json()})
+	program.Evidence(t, "hostile.json", map[string]any{"seed": seed, "frames": out.sent, "seconds": int(took.Seconds()), "taken": taken, "lost": lost, "before": warm.json(), "after": after.json()})
 	if taken < uint64(total/4) { // the kernel's filter drops what is for addresses that are not served: more than half
 		t.Errorf("only %d of %d frames got to the daemon", taken, total)
 	}

@@ -1,8 +1,10 @@
-// Package program is for the suites that run the binary under test: it is built once for each of them, and there is a place for what it prints.
+// Package program is for the suites that run the binary under test: it is built once for each of them, and there is a place for what it prints, and for
+// the figures that they find.
 package program
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -97,4 +99,28 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.b.String()
+}
+
+// Evidence adds figures, as a line of JSON, to a file of the folder GOAOE_EVIDENCE, from which docs/evidence.md is made. Without that variable it does nothing.
+func Evidence(t testing.TB, name string, figures any) {
+	t.Helper()
+	folder := os.Getenv("GOAOE_EVIDENCE")
+	if folder == "" {
+		return
+	}
+	line, err := json.Marshal(figures)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(filepath.Join(folder, name), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(append(line, '\n'))
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
