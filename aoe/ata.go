@@ -23,16 +23,19 @@ type ATA struct {
 // DecodeATA reads the registers of a frame with CmdATA and returns a view of what follows them, padding included. It
 // fails with ErrShort under 36 bytes. Reserved flags are left out.
 func DecodeATA(frame []byte) (a ATA, data []byte, err error) {
+	data, err = a.Decode(frame)
+	return a, data, err
+}
+
+// Decode is DecodeATA into a structure that is there already, which saves the processor a copy of bytes that it has just written. A frame that is too short leaves it
+// as it was.
+func (a *ATA) Decode(frame []byte) (data []byte, err error) {
 	if len(frame) < ATALen {
-		return ATA{}, nil, ErrShort
+		return nil, ErrShort
 	}
-	return ATA{
-		Flags:   frame[24] & ATAFlags,
-		Feature: frame[25],
-		Count:   frame[26],
-		Command: frame[27],
-		LBA:     [6]byte(frame[28:34]),
-	}, frame[ATALen:], nil
+	a.Flags, a.Feature, a.Count, a.Command = frame[24]&ATAFlags, frame[25], frame[26], frame[27]
+	a.LBA = [6]byte(frame[28:34])
+	return frame[ATALen:], nil
 }
 
 // Encode writes the registers behind the header in b and returns ATALen, or ErrSpace. Data follows from there.

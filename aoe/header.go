@@ -100,18 +100,24 @@ func IsAoE(frame []byte) bool {
 // DecodeHeader reads the header. It fails with ErrShort under 24 bytes; the EtherType is not looked at (IsAoE does that). The
 // reserved bits of byte 14 are left out.
 func DecodeHeader(frame []byte) (Header, error) {
+	var h Header
+	err := h.Decode(frame)
+	return h, err
+}
+
+// Decode is DecodeHeader into a structure that is there already, which saves the processor a copy of bytes that it has just written. A frame that is too short leaves
+// it as it was.
+func (h *Header) Decode(frame []byte) error {
 	if len(frame) < HeaderLen {
-		return Header{}, ErrShort
+		return ErrShort
 	}
-	return Header{
-		Dst: MAC(frame[0:6]), Src: MAC(frame[6:12]),
-		Version: frame[14] >> 4,
-		Flags:   frame[14] & (FlagResponse | FlagError),
-		Code:    Code(frame[15]),
-		Addr:    Addr{Major: binary.BigEndian.Uint16(frame[16:]), Minor: frame[18]},
-		Cmd:     Command(frame[19]),
-		Tag:     binary.BigEndian.Uint32(frame[20:]),
-	}, nil
+	h.Dst, h.Src = MAC(frame[0:6]), MAC(frame[6:12])
+	h.Version, h.Flags = frame[14]>>4, frame[14]&(FlagResponse|FlagError)
+	h.Code = Code(frame[15])
+	h.Addr.Major, h.Addr.Minor = binary.BigEndian.Uint16(frame[16:]), frame[18]
+	h.Cmd = Command(frame[19])
+	h.Tag = binary.BigEndian.Uint32(frame[20:])
+	return nil
 }
 
 // Encode writes the header with AoE's EtherType to b and returns HeaderLen, or ErrSpace.

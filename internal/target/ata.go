@@ -21,11 +21,12 @@ type regs struct {
 // Refusals are ATA errors and not AoE errors: Linux only logs an AoE error and goes on repeating the request until it fails the
 // whole disk, but takes an ATA error as the end of that one request. The exceptions are reservation, and a disk that is gone.
 func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access) Action {
-	a, data, err := aoe.DecodeATA(req.Frame)
-	if err != nil {
+	var r regs
+	var err error
+	if r.data, err = r.Decode(req.Frame); err != nil {
 		return silent(stats.DropShort)
 	}
-	r := regs{ATA: a, op: ata.Lookup(a.Command), data: data}
+	r.op = ata.Lookup(r.Command)
 	if r.op.Class == ata.Identify {
 		return e.identify(req, in, b, acc, &r)
 	}

@@ -16,6 +16,11 @@ type Request struct {
 	Frame   []byte // the whole frame; the caller's memory, which must stay as it is until Handle has returned
 }
 
+// set takes over what counts of a header.
+func (r *Request) set(h *aoe.Header) {
+	r.Src, r.Addr, r.Version, r.Cmd, r.Tag = h.Src, h.Addr, h.Version, h.Cmd, h.Tag
+}
+
 // vidMask are the bits of a VLAN tag that hold the VLAN's number.
 const vidMask = 0x0fff
 
@@ -37,8 +42,8 @@ func (r *Request) Parse(frame []byte, tagged bool, tci uint16, in *Ingress) stat
 	if tagged && tci&vidMask != 0 {
 		return stats.DropVLAN
 	}
-	h, err := aoe.DecodeHeader(frame)
-	if err != nil {
+	var h aoe.Header
+	if h.Decode(frame) != nil {
 		return stats.DropShort
 	}
 	if h.Dst != in.MAC && h.Dst != aoe.Broadcast {
@@ -50,6 +55,7 @@ func (r *Request) Parse(frame []byte, tagged bool, tci uint16, in *Ingress) stat
 	if h.Flags&aoe.FlagResponse != 0 {
 		return stats.DropResponse
 	}
-	r.Src, r.Addr, r.Version, r.Cmd, r.Tag, r.Frame = h.Src, h.Addr, h.Version, h.Cmd, h.Tag, frame
+	r.set(&h)
+	r.Frame = frame
 	return stats.NoDrop
 }

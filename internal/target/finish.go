@@ -15,16 +15,14 @@ import (
 //
 // A write that failed tells DF besides ERR: that the disk is at fault, not the request. A flush that failed does the same.
 func (e *Export) Finish(reqHdr []byte, in *Ingress, io IOSpec, res Result, failedLBA uint64, haveFailedLBA bool, hdr []byte) (hdrLen, dataLen int) {
-	a, _, err := aoe.DecodeATA(reqHdr)
-	if err != nil || len(hdr) < aoe.MinFrame {
+	var h aoe.Header
+	var r regs
+	if _, err := r.Decode(reqHdr); err != nil || len(hdr) < aoe.MinFrame || h.Decode(reqHdr) != nil {
 		return 0, 0
 	}
-	h, err := aoe.DecodeHeader(reqHdr)
-	if err != nil {
-		return 0, 0
-	}
-	req := Request{Src: h.Src, Addr: h.Addr, Version: h.Version, Cmd: h.Cmd, Tag: h.Tag}
-	r := regs{ATA: a, op: ata.Lookup(a.Command)}
+	var req Request
+	req.set(&h)
+	r.op = ata.Lookup(r.Command)
 	if res != OK {
 		return e.finishFailed(&req, in, io, res, failedLBA, haveFailedLBA, hdr, &r), 0
 	}

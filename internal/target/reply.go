@@ -11,10 +11,9 @@ func silent(d stats.Drop) Action { return Action{Kind: Silent, Drop: d} }
 
 // header writes the 24 byte header of a reply to req. A code other than 0 makes it an error reply.
 func (e *Export) header(req *Request, in *Ingress, b []byte, code aoe.Code) {
-	h := aoe.Header{
-		Dst: req.Src, Src: in.MAC, Version: aoe.Version, Flags: aoe.FlagResponse, Code: code,
-		Addr: e.addr, Cmd: req.Cmd, Tag: req.Tag,
-	}
+	var h aoe.Header // filled field by field: a literal would be copied
+	h.Dst, h.Src, h.Version, h.Flags, h.Code = req.Src, in.MAC, aoe.Version, aoe.FlagResponse, code
+	h.Addr, h.Cmd, h.Tag = e.addr, req.Cmd, req.Tag
 	if code != 0 {
 		h.Flags |= aoe.FlagError
 	}
