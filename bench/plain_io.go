@@ -136,9 +136,11 @@ func (p *plainLoop) call(i int32, fd int, data, f []byte, at int64) error {
 	}
 	n, e := p.now.Now(fd, data, at)
 	if e != 0 || n != len(data) { // not all of it is in the page cache
-		var err error
-		if n, err = unix.Pread(fd, data, at); err != nil || n != len(data) {
-			return fmt.Errorf("pread of %d bytes at %d: %d, %v", len(data), at, n, err)
+		switch n, err := unix.Pread(fd, data, at); {
+		case err != nil:
+			return fmt.Errorf("pread of %d bytes at %d: %w", len(data), at, err)
+		case n != len(data):
+			return fmt.Errorf("pread of %d bytes at %d: %d", len(data), at, n)
 		}
 	}
 	p.answer(i)
