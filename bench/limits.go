@@ -44,14 +44,14 @@ func (o *outcome) weigh(g goal, v *verdict) {
 		return near(best.Low) != near(best.High) && (best.High-best.Low)/best.Value > closeEnough
 	}
 	near := func(x float64) bool { return x >= best.Want }
-	beyond := func(x float64) bool { return x > 1+nearLimit }
+	beyond := min(best.Value, best.Low) > 1+nearLimit // so do the repetitions, or it would be chance
 	if v.AtMost {
 		near = func(x float64) bool { return x <= best.Want }
-		beyond = func(x float64) bool { return x < 1-nearLimit }
+		beyond = max(best.Value, best.High) < 1-nearLimit
 	}
 	noise := o.disturbed(o.entry(of.name), o.entry(of.by))
 	switch {
-	case beyond(best.Value):
+	case beyond:
 		v.Why = join(v.Why, "faster than what should be the limit: "+best.String())
 	case noise != "":
 		v.Result, v.Why = unclear, join(v.Why, noise)

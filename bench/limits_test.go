@@ -43,6 +43,7 @@ func TestAtTheLimit(t *testing.T) {
 		{"the goal is met", twice, []entry{rates("goaoe", 20, 20, 20), peer, slow, rates("ring", 40, 40, 40)}, "= 2.00, goal ≥ 2.00: met"},
 		{"a limit that is none", twice, []entry{rates("goaoe", 15, 15, 15), peer, slow, rates("ring", 13, 13, 13)}, "MISSED: faster than what should be the limit: 1.15 of ring"},
 		{"somewhat beyond it", twice, []entry{rates("goaoe", 15, 15, 15), peer, slow, rates("ring", 14, 14, 14)}, "at the limit: 1.07 of ring"},
+		{"beyond it by chance", twice, []entry{rates("goaoe", 15, 15, 15), peer, slow, rates("ring", 13, 13, 14)}, "at the limit: 1.15 (1.07 to 1.15) of ring"},
 		{"the repetitions do not agree", twice, []entry{rates("goaoe", 15, 15, 15), peer, slow, rates("ring", 16, 15.5, 18)}, "goal ≥ 2.00: no verdict: 0.94 (0.83 to 0.97) of ring"},
 		{"they agree closely", twice, []entry{rates("goaoe", 14.5, 14.5, 14.5), peer, slow, rates("ring", 16, 16.2, 16)}, "at the limit: 0.91 (0.90 to 0.91) of ring"},
 		{"both are not clear", twice, []entry{rates("goaoe", 18, 19, 21), peer, slow, rates("ring", 21, 20, 20)},
