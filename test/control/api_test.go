@@ -94,6 +94,7 @@ func TestAPI(t *testing.T) {
 	}
 	// A trace, with something to trace.
 	done := make(chan struct{})
+	t.Cleanup(func() { <-done }) // it must not speak after the test
 	go func() {
 		defer close(done)
 		if status, body := a.ask("GET", "/trace?count=4&export=0.1&command=ata", ""); status != 200 || strings.Count(body, "\n") != 4 {
@@ -172,6 +173,7 @@ func TestAbuse(t *testing.T) {
 	a := newAPI(r)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	t.Cleanup(func() { cancel(); wg.Wait() })
 	abuse := func(n int, pause time.Duration, with func(c net.Conn, random *rand.Rand)) {
 		for i := range n {
 			random := rand.New(rand.NewPCG(uint64(i), 1))

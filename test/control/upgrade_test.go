@@ -28,6 +28,7 @@ func TestRestartUnderLoad(t *testing.T) {
 	var round [blocks]byte // of the last acknowledged write; each block has one writer
 	var stop atomic.Bool
 	var wg sync.WaitGroup
+	t.Cleanup(func() { stop.Store(true); wg.Wait() }) // a writer must not speak after the test
 	start := time.Now()
 	var last, gap atomic.Int64
 	for w := range 8 {

@@ -14,15 +14,18 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// Spec is the description.
+// Spec is the description. Several goroutines may use it at the same time.
 type Spec struct {
 	// Document is the file as it is decoded, with json.Number for numbers.
 	Document map[string]any
+
+	mu       sync.Mutex // the compiler remembers what it compiled, without a lock of its own
 	compiler *jsonschema.Compiler
 }
 
@@ -89,6 +92,8 @@ func (s *Spec) Schema(place ...string) (*jsonschema.Schema, error) {
 	if v == nil {
 		return nil, fmt.Errorf("docs/openapi.json has no %s", strings.Join(place, " "))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	return s.compiler.Compile(resource + "#" + pointer)
 }
 
