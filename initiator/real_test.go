@@ -166,11 +166,7 @@ func (s *server) start() {
 	s.cmd = exec.Command(s.args[0], s.args[1:]...)
 	s.cmd.Env = append(os.Environ(), "GOAOE_SOCKET=off")
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
-	s.ns.Do(func() {
-		if err := s.cmd.Start(); err != nil {
-			s.t.Fatal(err)
-		}
-	})
+	s.ns.Start(s.cmd)
 }
 
 func (s *server) kill() {

@@ -27,11 +27,7 @@ func serveVblade(t testing.TB, ns *testnet.NS, iface string, shelf, slot int, pa
 	t.Helper()
 	vblade := need.Programs(t, "vblade")[0]
 	cmd := exec.Command(vblade, append(args, strconv.Itoa(shelf), strconv.Itoa(slot), iface, path)...)
-	ns.Do(func() {
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-	})
+	ns.Start(cmd)
 	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	return cmd
 }

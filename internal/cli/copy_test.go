@@ -167,11 +167,7 @@ func (r *watchRig) piped(in []byte, args ...string) *watchProc {
 	r.t.Helper()
 	p := &watchProc{cmd: &exec.Cmd{Path: r.goaoe, Args: append([]string{"goaoe"}, args...), Dir: r.dir, Env: os.Environ(), Stdin: bytes.NewReader(in)}}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	r.ns.Do(func() {
-		if err := p.cmd.Start(); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	r.ns.Start(p.cmd)
 	r.end(p, 0)
 	return p
 }
@@ -340,11 +336,7 @@ func (r *watchRig) vblade(args ...string) *exec.Cmd {
 	}
 	var out output
 	cmd := &exec.Cmd{Path: path, Args: append([]string{"vblade"}, args...), Dir: r.dir, Stdout: &out, Stderr: &out}
-	r.ns.Do(func() {
-		if err := cmd.Start(); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	r.ns.Start(cmd)
 	r.t.Cleanup(func() {
 		_ = cmd.Process.Kill() // most have ended
 		_ = cmd.Wait()

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"goaoe/internal/testnet"
 )
 
 // demo returns the command goaoe demo as a process of its own (see TestMain), with an empty directory for temporary files.
@@ -68,7 +70,7 @@ func TestDemoKilled(t *testing.T) {
 	cmd, tmp := demo(t)
 	var out output
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
+	if err := testnet.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	child := 0

@@ -84,11 +84,7 @@ func (r *watchRig) process(args ...string) *watchProc {
 	r.t.Helper()
 	p := &watchProc{cmd: &exec.Cmd{Path: r.goaoe, Args: append([]string{"goaoe"}, args...), Dir: r.dir, Env: append(os.Environ(), "GOAOE_SOCKET="+r.socket())}}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.err
-	r.ns.Do(func() {
-		if err := p.cmd.Start(); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	r.ns.Start(p.cmd)
 	r.t.Cleanup(func() {
 		_ = p.cmd.Process.Kill() // most have ended
 		_ = p.cmd.Wait()
@@ -399,7 +395,7 @@ func TestWatchingComesBack(t *testing.T) {
 	}
 	p := &watchProc{cmd: &exec.Cmd{Path: r.goaoe, Args: []string{"goaoe", "monitor", "0.05"}, Env: append(os.Environ(), "GOAOE_SOCKET="+r.socket()), Stdout: wr}}
 	p.cmd.Stderr = &p.err
-	if err := p.cmd.Start(); err != nil {
+	if err := testnet.Start(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	_ = wr.Close()

@@ -34,11 +34,7 @@ func blade(t *testing.T, size int64) (d *initiator.Disk, path string, pid int) {
 	}
 	ns, a, b := testnet.Pair(t, 9000)
 	cmd := exec.Command(vblade, "-b", "64", "3", "7", a, path)
-	ns.Do(func() {
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-	})
+	ns.Start(cmd)
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()

@@ -16,6 +16,7 @@ import (
 
 	"goaoe/aoe"
 	"goaoe/ata"
+	"goaoe/internal/testnet"
 )
 
 // quirksEnv makes this program a target that refuses to flush, as kvblade (FLUSH CACHE EXT) and qaoed do: "INTERFACE FILE".
@@ -178,7 +179,7 @@ func (r *rig) qemuIO() (say func(string), heard func() string) {
 	}
 	out := &said{}
 	c.Stdout, c.Stderr = out, out
-	if err := c.Start(); err != nil {
+	if err := testnet.Start(c); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() {

@@ -13,10 +13,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
+	"goaoe/internal/testnet"
 	"goaoe/test/need"
 	"goaoe/test/program"
 )
@@ -119,8 +119,7 @@ func (r *rig) start() {
 	}
 	for _, l := range lines {
 		c := exec.Command("ip", append([]string{"netns", "exec", r.target}, l...)...)
-		c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if err := c.Start(); err != nil {
+		if err := testnet.Start(c); err != nil {
 			r.t.Fatal(err)
 		}
 		r.running = append(r.running, c)
@@ -236,7 +235,7 @@ func (r *rig) load(seconds int) *load {
 		"--rw=randwrite", "--bs=4k", "--iodepth=32", "--size=16M", "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=256", "--randrepeat=0",
 		"--time_based", fmt.Sprintf("--runtime=%d", seconds), "--verify_state_save=0")}
 	l.c.Stdout, l.c.Stderr = &l.out, &l.out
-	if err := l.c.Start(); err != nil {
+	if err := testnet.Start(l.c); err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { l.c.Process.Kill() })

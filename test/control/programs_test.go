@@ -88,11 +88,7 @@ func (r *rig) foreground(name string, args ...string) (log *program.Log, end fun
 	c := exec.Command("sh", append([]string{"-c", alone, name}, args...)...)
 	c.Dir, c.Stdout, c.Stderr = r.dir, log, log
 	c.Env = append(os.Environ(), control.SocketEnv+"="+r.socket)
-	r.ns.Do(func() {
-		if err := c.Start(); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	r.ns.Start(c)
 	exited := make(chan error, 1)
 	go func() { exited <- c.Wait() }()
 	done := false

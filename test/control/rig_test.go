@@ -94,11 +94,7 @@ func (r *rig) start() {
 	r.log, r.exited = &program.Log{}, make(chan error, 1)
 	r.daemon = exec.Command(r.bin, append([]string{"serve", "-c", r.file}, r.flags...)...)
 	r.daemon.Stderr = r.log
-	r.ns.Do(func() {
-		if err := r.daemon.Start(); err != nil {
-			r.t.Fatal(err)
-		}
-	})
+	r.ns.Start(r.daemon)
 	d := r.daemon
 	exited := r.exited
 	go func() { exited <- d.Wait() }()

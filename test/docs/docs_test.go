@@ -22,6 +22,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -186,8 +187,9 @@ func TestCommandsOfTheDocumentation(t *testing.T) {
 		}
 		ran++
 		t.Run(strings.TrimSuffix(filepath.Base(page), ".md"), func(t *testing.T) {
-			cmd := exec.Command("timeout", "-k", "5", fmt.Sprint(int((3 * time.Minute).Seconds())), "unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "bash", "-c", text)
+			cmd := exec.Command("timeout", "-k", "5", fmt.Sprint(int((3 * time.Minute).Seconds())), "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "bash", "-c", text)
 			cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM} // it takes the others along
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", err, out)
 			}

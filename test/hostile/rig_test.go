@@ -74,11 +74,7 @@ func newRig(t *testing.T) *rig {
 	}
 	r.cmd = exec.Command(bin, "serve", "-c", r.dir+"/goaoe.toml")
 	r.cmd.Stderr = r.log
-	r.ns.Do(func() {
-		if err := r.cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-	})
+	r.ns.Start(r.cmd)
 	go func() { r.exited <- r.cmd.Wait() }()
 	t.Cleanup(func() {
 		r.end()

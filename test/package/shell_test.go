@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"goaoe/internal/testnet"
 	"goaoe/test/need"
 )
 
@@ -65,7 +66,7 @@ func open(t *testing.T, bin, command string, env ...string) *terminal {
 		t.Fatal(err)
 	}
 	s.in = in
-	if err := cmd.Start(); err != nil {
+	if err := testnet.Start(cmd); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })

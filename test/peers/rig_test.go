@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"goaoe/internal/testnet"
 	"goaoe/test/need"
 	"goaoe/test/program"
 )
@@ -73,7 +74,7 @@ func (r *rig) start(bin string, args []string) {
 	t.Helper()
 	c := exec.Command("ip", append([]string{"netns", "exec", r.target, bin}, args...)...)
 	c.Stdout, c.Stderr = r.log, r.log
-	if err := c.Start(); err != nil {
+	if err := testnet.Start(c); err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)

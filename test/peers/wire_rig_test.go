@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"goaoe/internal/testnet"
 	"goaoe/test/need"
 	"goaoe/test/program"
 )
@@ -69,8 +70,7 @@ func (r *rig) run(ns string, args ...string) (stop func()) {
 	c := exec.Command("ip", append([]string{"netns", "exec", ns}, args...)...)
 	var log program.Log
 	c.Stdout, c.Stderr = &log, &log
-	c.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := c.Start(); err != nil {
+	if err := testnet.Start(c); err != nil {
 		r.t.Fatal(err)
 	}
 	var once sync.Once

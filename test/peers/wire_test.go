@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"encoding/binary"
+	"goaoe/internal/testnet"
 	"goaoe/test/program"
 	"os"
 	"os/exec"
@@ -377,7 +378,7 @@ func TestWirePing(t *testing.T) {
 		c := exec.Command("ip", "netns", "exec", r.host, r.bin, "ping", "e0.1", "--interval", "20ms")
 		var log program.Log
 		c.Stdout, c.Stderr = &log, &log
-		if err := c.Start(); err != nil {
+		if err := testnet.Start(c); err != nil {
 			t.Fatal(err)
 		}
 		for limit := time.Now().Add(10 * time.Second); strings.Count(log.String(), "seq=") < 3 && time.Now().Before(limit); {
@@ -441,7 +442,7 @@ func TestWireDiscover(t *testing.T) {
 	var log program.Log
 	c := exec.Command("ip", "netns", "exec", r.host, r.bin, "discover", "--watch", "--wait", "300ms", "-i", "h0")
 	c.Stdout, c.Stderr = &log, &log
-	if err := c.Start(); err != nil {
+	if err := testnet.Start(c); err != nil {
 		t.Fatal(err)
 	}
 	wait := func(text string) {

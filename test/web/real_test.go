@@ -72,11 +72,7 @@ func (d *daemon) start() {
 	d.log = &program.Log{}
 	d.cmd = exec.Command(d.bin, "serve", "-c", d.file)
 	d.cmd.Stderr = d.log
-	d.ns.Do(func() {
-		if err := d.cmd.Start(); err != nil {
-			d.Fatal(err)
-		}
-	})
+	d.ns.Start(d.cmd)
 	for end := time.Now().Add(patience); !strings.Contains(d.log.String(), "goaoe: ready"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			d.Fatalf("the daemon is not ready:\n%s", d.log)
