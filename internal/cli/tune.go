@@ -19,13 +19,13 @@ import (
 )
 
 const tuneLong = `Look at the machine that serves exports, or will, and say what would make it serve faster, why, and the command that does it. What is served is
-asked of the running daemon, else read from the configuration (with --config always); interfaces that are named are looked at in place of theirs. Nothing is changed
-without --apply.
+asked of the running daemon, else read from the configuration (with --config always); interfaces that are named are looked at in place of theirs.
+Nothing is changed without --apply.
 
---apply makes the changes, says of each what the value was and the command that takes it back, and goes on when one fails. What has a price, or what others
-have to agree to ("your choice"), is changed only when its topic is named by --only; the MTU only by --mtu, and nothing but the MTU by --mtu N --only mtu. All of it lasts until the next
-boot; --persist also writes it to ` + tune.SysctlFile + `, ` + tune.UdevFile + ` and ` + tune.TmpfilesFile + `,
-and says what cannot be kept that way.
+--apply makes the changes, says of each what the value was and the command that takes it back, and goes on when one fails. What has a price, or what
+others have to agree to ("your choice"), is changed only when its topic is named by --only; the MTU only by --mtu, and nothing but the MTU by
+--mtu N --only mtu. All of it lasts until the next boot; --persist also writes what this call changes to ` + tune.SysctlFile + `,
+` + tune.UdevFile + ` and ` + tune.TmpfilesFile + `, and says what cannot be kept that way.
 
 goaoe doctor finds what is wrong; this finds what is slow. The exit status is 1 when there are warnings or problems (notes do not count), with
 --apply when nothing could be done, and 3 when some changes were not made.`

@@ -81,10 +81,10 @@ func (l lines) Write(p []byte) (int, error) {
 
 func TestCause(t *testing.T) {
 	inner := errors.New("inner")
-	if err := Cause(&net.OpError{Op: "listen", Err: inner}); err != inner {
+	if err := Cause(&net.OpError{Op: "listen", Err: inner}); !errors.Is(err, inner) || errors.As(err, new(*net.OpError)) {
 		t.Error(err)
 	}
-	if err := Cause(inner); err != inner {
+	if err := Cause(inner); !errors.Is(err, inner) || errors.As(err, new(*net.OpError)) {
 		t.Error(err)
 	}
 }

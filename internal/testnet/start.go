@@ -1,6 +1,7 @@
 package testnet
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"runtime"
@@ -41,7 +42,7 @@ func start(cmd *exec.Cmd, enter func() error) error {
 		for err == nil {
 			if err = unix.Waitid(unix.P_PID, cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err == nil {
 				return
-			} else if err == unix.EINTR {
+			} else if errors.Is(err, unix.EINTR) {
 				err = nil
 			}
 		}

@@ -243,7 +243,7 @@ func TestMergeOrder(t *testing.T) {
 	set("queue/nr_requests", "128")
 	set("queue/scheduler", "mq-deadline")
 	b, _ := os.ReadFile(m.path(UdevFile))
-	if s := string(b); strings.Index(s, `"mq-deadline"`) < 0 || strings.Index(s, `"mq-deadline"`) > strings.Index(s, `"128"`) || strings.Contains(s, "bfq") || strings.Count(s, "\n") != 3 {
+	if s := string(b); !strings.Contains(s, `"mq-deadline"`) || strings.Index(s, `"mq-deadline"`) > strings.Index(s, `"128"`) || strings.Contains(s, "bfq") || strings.Count(s, "\n") != 3 {
 		t.Errorf("%s", s)
 	}
 }
