@@ -177,8 +177,6 @@ func (l *lane) turn() bool {
 	}
 	if l.paced = l.paced && left; l.paced {
 		l.part = min(2*l.part, txTurn)
-	} else {
-		l.part = txFirst
 	}
 	l.pumpAll()
 	if l.acts {
@@ -433,6 +431,7 @@ func (l *lane) sleep() {
 	}
 	l.pollFDs = fds
 	l.stats.Sleeps.Inc()
+	l.part = txFirst
 	n, err := sys.Poll(fds, timeout)
 	if err != nil || n == 0 {
 		return // interrupted or timed out: the next turn looks at everything
