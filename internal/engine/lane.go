@@ -176,7 +176,7 @@ func (l *lane) turn() bool {
 		}
 	}
 	if l.paced = l.paced && left; l.paced {
-		l.part = min(2*l.part, txTurn)
+		l.part = min(l.part+1, txTurn)
 	}
 	l.pumpAll()
 	if l.acts {

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -56,54 +55,6 @@ func TestHungExportHoldsUpNobody(t *testing.T) {
 		}
 	}
 	_ = good
-}
-
-// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once and the lane has slept, the first two replies leave before the others, so that the disk has something to
-// do again; each next part may be twice as large, up to 16, and stays so until the lane sleeps. What needs no disk leaves together.
-func TestRepliesOfADiskLeaveInParts(t *testing.T) {
-	r := newRig(t, 1)
-	ctl := mem.NewControl(1)
-	r.serve(1500, r.export(e11, newStore(t, 4096, ctl), 64), r.export(aoe.Addr{Major: 1, Minor: 2}, newStore(t, 4096, nil), 64))
-	r.run()
-	w := r.wires[0]
-	for _, c := range []struct {
-		what        string
-		disk, sleep bool
-		want        []int
-	}{
-		{"the first", true, false, []int{2, 4, 8, 16, 10}},
-		{"at once after that", true, false, []int{16, 16, 8}},
-		{"after a sleep", true, true, []int{2, 4, 8, 16, 10}},
-		{"out of memory, after a sleep", false, true, []int{40}},
-	} {
-		if c.sleep {
-			r.l.sleep()
-		}
-		ctl.HoldAll(true)
-		for i := range 40 {
-			addr := e11
-			if !c.disk {
-				addr = aoe.Addr{Major: 1, Minor: 2}
-			}
-			w.put(r.ata(addr, 0x24, uint64(i), 1, nil), 1)
-		}
-		if c.disk {
-			r.run()
-			ctl.HoldAll(false)
-			ctl.Release(40)
-		}
-		var got []int
-		for range 20 {
-			before := w.count
-			r.l.turn()
-			if n := w.count - before; n > 0 {
-				got = append(got, n)
-			}
-		}
-		if !slices.Equal(got, c.want) {
-			t.Errorf("%s: replies left in parts of %v, want %v", c.what, got, c.want)
-		}
-	}
 }
 
 // TestReservationOfSlots: many hung exports together cannot take what belongs to another.

@@ -11,9 +11,15 @@ func (l *lane) addExport(x *Export) error {
 	if err != nil {
 		return err
 	}
-	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, limits: newLimiter(x.Limits)}
+	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, dataAt: dataOffset, limits: newLimiter(x.Limits)}
 	le.view, _ = ch.(store.Viewer)
-	if err := l.slots.grow(l.slotsNeeded(le)); err != nil {
+	if x.Store.Info().WholePages {
+		le.dataAt, err = wholeOffset, l.slots.setWhole()
+	}
+	if err == nil {
+		err = l.slots.grow(l.slotsNeeded(le))
+	}
+	if err != nil {
 		ch.Close()
 		return err
 	}

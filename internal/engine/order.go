@@ -16,6 +16,7 @@ type laneExport struct {
 	view    store.Viewer // nil when reads without a copy are not possible
 	queue   int          // operations on the store at once
 	backlog int          // requests held at most
+	dataAt  int          // where the data begins in the buffers of its requests: dataOffset or wholeOffset
 
 	used    int // slots in use: in the list, or with a reply that is not sent yet
 	held    int // requests in the list

@@ -114,7 +114,7 @@ func newRig(t testing.TB, wires int) *rig {
 }
 
 // export adds a memory export; sectors long, with the given queue length.
-func (r *rig) export(addr aoe.Addr, st *mem.Store, queue int) *Export {
+func (r *rig) export(addr aoe.Addr, st store.Store, queue int) *Export {
 	r.t.Helper()
 	te, err := target.NewExport(target.ExportConfig{
 		Addr: addr, Serial: "serial-" + addr.String(), Model: "goaoe test", BufferCount: uint16(max(2, queue)),

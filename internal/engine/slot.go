@@ -18,7 +18,9 @@ const (
 	// the source at the start of one, too, every load of that copy would look, by the 12 address bits that processors compare
 	// first, as if it depended on the store just before it, and the copy would take several times as long.
 	dataOffset = 512
-	maxSlots   = 256 * 1024 // slots of one lane, at most
+	// wholeOffset is where it begins for stores that want whole pages (store.Info.WholePages): the header takes the end of the page in front.
+	wholeOffset = pageSize
+	maxSlots    = 256 * 1024 // slots of one lane, at most
 	// readyChunks have their memory in RAM from the start. That of the rest comes when so many requests are there: a daemon of a hundred idle exports
 	// would hold tens of megabytes for nothing.
 	readyChunks = 1
@@ -60,6 +62,7 @@ type slot struct {
 	buf  []byte // the reply: its header and, right behind that, data
 	data []byte // payload: 512 byte aligned, as direct I/O wants it
 	gen  int    // generation of the pool's buffers that data belongs to
+	at0  int    // where in them data begins: dataOffset or wholeOffset
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
@@ -87,7 +90,9 @@ type pool struct {
 	free     *slot
 	nfree    int
 	reserved int // slots that must stay free for exports that hold fewer than their queue length
-	stride   int // bytes of payload buffer per slot; a multiple of pageSize
+	payload  int // bytes of payload that a slot has room for, at least
+	lead     int // dataOffset, or wholeOffset when there is an export that wants it
+	stride   int // bytes of buffer per slot, for lead and payload; a multiple of pageSize
 	gen      int // counts changes of stride
 }
 
@@ -128,7 +133,7 @@ func (p *pool) grow(n int) error {
 			s := &slot{req: h[:reqHeader:headSize], serial: 1}
 			s.op.User = uint32(first + i)
 			p.slots = append(p.slots, s)
-			p.attach(s)
+			p.attach(s, dataOffset)
 		}
 		last := &p.free // behind those that are there, so that what is in RAM from the start is used first
 		for *last != nil {
@@ -151,9 +156,18 @@ func buffers(n, stride int) ([]byte, error) {
 }
 
 // setPayload makes the buffers hold at least n bytes from now on. Slots in use keep their old buffer until they are free.
-func (p *pool) setPayload(n int) error {
-	stride := (n + dataOffset + pageSize - 1) / pageSize * pageSize
+func (p *pool) setPayload(n int) error { return p.resize(max(n, p.payload), max(p.lead, dataOffset)) }
+
+// setWhole makes room for data that begins a page.
+func (p *pool) setWhole() error { return p.resize(p.payload, wholeOffset) }
+
+func (p *pool) resize(payload, lead int) error {
+	stride := 0 // of no use before the first port tells how much a frame carries
+	if payload > 0 {
+		stride = (payload + lead + pageSize - 1) / pageSize * pageSize
+	}
 	if stride <= p.stride {
+		p.payload, p.lead = payload, lead
 		return nil
 	}
 	fresh := make([][]byte, len(p.chunks))
@@ -181,22 +195,22 @@ func (p *pool) setPayload(n int) error {
 		}
 		c.mem = fresh[i]
 	}
-	p.stride = stride
+	p.payload, p.lead, p.stride = payload, lead, stride
 	p.gen++
 	for _, s := range p.slots {
 		if s.state == slotFree {
-			p.attach(s)
+			p.attach(s, dataOffset)
 		}
 	}
 	return nil
 }
 
-// attach gives a slot its buffer of the current generation.
-func (p *pool) attach(s *slot) {
-	s.gen = p.gen
+// attach gives a slot its buffer of the current generation, in which its data begins at the offset at.
+func (p *pool) attach(s *slot, at int) {
+	s.gen, s.at0 = p.gen, at
 	if p.stride > 0 {
 		n := int(s.op.User) % chunkSlots
-		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+dataOffset-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
+		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+at-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
 		s.data = s.buf[reqHeader:]
 	}
 }
@@ -231,6 +245,9 @@ func (p *pool) take(x *laneExport) *slot {
 	}
 	x.used++
 	s.exp = x
+	if s.at0 != x.dataAt {
+		p.attach(s, x.dataAt)
+	}
 	return s
 }
 
@@ -251,7 +268,7 @@ func (p *pool) put(s *slot) {
 	s.exp, s.port, s.ini, s.part, s.passed = nil, nil, nil, 0, false
 	if s.gen != p.gen {
 		p.detach(s)
-		p.attach(s)
+		p.attach(s, dataOffset)
 	}
 	s.nextFree = p.free
 	p.free = s

@@ -207,6 +207,25 @@ func TestWritten(t *testing.T) {
 	}
 }
 
+// TestNoPlaceIsWrittenTwiceAtOnce: a target may take one of two equal writes for a repetition of the other.
+func TestNoPlaceIsWrittenTwiceAtOnce(t *testing.T) {
+	l, r := pair(t, 9000)
+	x := runnerOn(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: 100, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})
+	x.blocks = 20
+	for round := range 200 {
+		for i := range x.slots {
+			x.issue(i)
+			p := x.ports[0]
+			p.msgs, p.which, x.queued = p.msgs[:0], p.which[:0], 0
+			for k := range x.slots {
+				if k != i && x.slots[k].write && x.slots[k].lba == x.slots[i].lba {
+					t.Fatalf("round %d: requests %d and %d both write to sector %d", round, i, k, x.slots[i].lba)
+				}
+			}
+		}
+	}
+}
+
 func TestRunSharesWrites(t *testing.T) {
 	l, r := pair(t, 9000)
 	x := runnerOn(l, fixed(t, Config{Link: l, Depth: 16, Sectors: 8, Writes: 25, Duration: 1, CPU: -1}), target{addr: here, mac: r.l.Info().MAC, sectors: diskSectors})

@@ -25,8 +25,10 @@ const (
 	tagSlot = MaxDepth - 1 // the bits that say which slot
 
 	recvBatch = 64
-	scanEvery = int64(10 * time.Millisecond) // between two looks for requests without an answer
-	userHZ    = 100                          // of /proc/PID/stat, the same on every Linux
+	// placeTries is how often another place is drawn: a disk may have fewer places than there are requests.
+	placeTries = 64
+	scanEvery  = int64(10 * time.Millisecond) // between two looks for requests without an answer
+	userHZ     = 100                          // of /proc/PID/stat, the same on every Linux
 )
 
 // slot is one of the requests that are outstanding.
@@ -113,12 +115,7 @@ func (r *runner) issue(i int) {
 		}
 	}
 	r.gen += tagStep // comes around after half a million requests: by then no answer to the old tag is on its way
-	place := r.next
-	if !c.Sequential {
-		place = (r.rng.Uint64() >> 11) % r.blocks
-	} else if r.next++; r.next == r.blocks {
-		r.next = 0
-	}
+	place := r.place(i)
 	*s = slot{buf: s.buf, from: s.from, tag: r.gen | tagMark | uint32(i), lba: place * uint64(c.Sectors), size: aoe.MinFrame,
 		write: c.Writes > 0 && int(r.rng.Uint64()>>32%100) < c.Writes}
 	a := aoe.ATA{Flags: aoe.ATAExtended, Count: uint8(c.Sectors), Command: ata.OpReadExt}
@@ -138,6 +135,34 @@ func (r *runner) issue(i int) {
 	putTag(s.buf, s.tag)
 	r.live++
 	r.queue(i)
+}
+
+// place returns where the next request of slot i goes. Two writes of one run to one place have the same data; if both were under way a target might rightly take one
+// for a repetition of the other, and not answer it. So a random place of a write is none that is being written.
+func (r *runner) place(i int) uint64 {
+	if r.cfg.Sequential {
+		place := r.next
+		if r.next++; r.next == r.blocks {
+			r.next = 0
+		}
+		return place
+	}
+	for tries := 0; ; tries++ {
+		place := (r.rng.Uint64() >> 11) % r.blocks
+		if r.cfg.Writes == 0 || tries == placeTries || !r.written(place*uint64(r.cfg.Sectors), i) {
+			return place
+		}
+	}
+}
+
+// written tells whether a slot other than i has a write to lba under way.
+func (r *runner) written(lba uint64, i int) bool {
+	for k := range r.slots {
+		if s := &r.slots[k]; s.lba == lba && s.write && k != i {
+			return true
+		}
+	}
+	return false
 }
 
 func putTag(b []byte, tag uint32) {

@@ -20,14 +20,16 @@ const SectorSize = 512
 
 // Info describes an opened store.
 type Info struct {
-	Size       int64 // bytes that are served: a multiple of SectorSize, after offset and length
-	Tail       int64 // bytes at the end that are not served because they are no whole sector (0 to 511)
-	Physical   int   // physical sector in bytes (512, 4096 ...), a hint for IDENTIFY; never 0
-	AlignOff   int   // offset in bytes of the window's first byte inside its physical sector
-	MemAlign   int   // alignment that buffers of operations must have, in bytes (1 when any will do)
-	ReadOnly   bool  // writes would fail
-	Rotational bool  // a spinning disk, when that is known
-	CanDiscard bool  // Discard is supported
+	Size     int64 // bytes that are served: a multiple of SectorSize, after offset and length
+	Tail     int64 // bytes at the end that are not served because they are no whole sector (0 to 511)
+	Physical int   // physical sector in bytes (512, 4096 ...), a hint for IDENTIFY; never 0
+	AlignOff int   // offset in bytes of the window's first byte inside its physical sector
+	MemAlign int   // alignment that buffers of operations must have, in bytes (1 when any will do)
+	// WholePages tells that operations are faster with buffers that begin at a page, as for direct I/O, to which a buffer in two pages is two pieces.
+	WholePages bool
+	ReadOnly   bool // writes would fail
+	Rotational bool // a spinning disk, when that is known
+	CanDiscard bool // Discard is supported
 	// DiscardZeroes tells that what was discarded reads as zeros from then on, every byte of it.
 	DiscardZeroes bool
 	ID            string // names the underlying object (e.g. "dev 8:1" or "file 259:2/1311") so that two exports of one object are found

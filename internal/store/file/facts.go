@@ -93,7 +93,7 @@ func (s *Store) directFacts(logical int) {
 	}
 	off = max(off, store.SectorSize)
 	s.dioMask, s.memMask = off-1, uintptr(max(mem, 1)-1)
-	s.info.MemAlign = max(mem, 1)
+	s.info.MemAlign, s.info.WholePages = max(mem, 1), true
 	if off > store.SectorSize {
 		s.note("direct I/O works in units of %d bytes here: other requests go through the page cache", off)
 	}

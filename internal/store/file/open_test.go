@@ -81,11 +81,16 @@ func TestFactsOfAFile(t *testing.T) {
 	if i.Size != 1<<20 || i.Tail != 188 || i.Start != 512 || i.End != 512+1<<20 || i.AlignOff != 512 || i.Physical != 4096 {
 		t.Errorf("%+v", i)
 	}
-	if !strings.HasPrefix(i.ID, "file ") || i.ReadOnly || i.MemAlign != 1 {
+	if !strings.HasPrefix(i.ID, "file ") || i.ReadOnly || i.MemAlign != 1 || i.WholePages {
 		t.Errorf("%+v", i)
 	}
 	if n := strings.Join(s.Notes(), ";"); !strings.Contains(n, "188 bytes") {
 		t.Errorf("notes %q do not tell of the tail", n)
+	}
+	direct := mustOpen(t, path, Options{Direct: true})
+	defer direct.Close()
+	if !direct.Info().WholePages || direct.Info().MemAlign < 1 {
+		t.Errorf("direct: %+v", direct.Info())
 	}
 	same := mustOpen(t, path, Options{ReadOnly: true, Length: 4096})
 	defer same.Close()
