@@ -34,9 +34,9 @@ func (o *options) guest(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w (%s)", err, packages[vblade])
 	}
-	reps, secs, limit := 5, 2, 1500
+	reps, secs, limit := 6, 2, 1800
 	if o.quick {
-		reps, secs, limit = 3, 1, 900
+		reps, secs, limit = 4, 1, 900
 	}
 	if o.reps > 0 {
 		reps = o.reps
