@@ -12,7 +12,7 @@ const (
 
 // Reasons that several options share.
 const (
-	noMerging = "goaoe does not hold requests back to merge them: it hands all that have arrived to the disk in one system call"
+	noMerging = "goaoe does not hold requests back to merge them: those that have arrived together and lie side by side become one operation, and all go to the disk in one system call"
 	noRxQueue = "goaoe always receives by a memory-mapped ring: set ring-frames of [[interface]]"
 	noPidFile = "systemd, or the shell that started it, knows the process; goaoe status tells whether it runs"
 	noRingBug = "goaoe does not use the kernel's transmit ring that had the bug"
