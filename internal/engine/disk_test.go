@@ -12,8 +12,8 @@ import (
 	"goaoe/internal/target"
 )
 
-// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once and the lane has slept, the first two replies leave before the others, so that the disk has something to
-// do again; each next part may have one more, up to 16, and stays so until the lane sleeps. What needs no disk leaves together.
+// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once and the lane had nothing to do, the first two replies leave before the others, so that the disk has something to
+// do again; each next part may have one more, up to 16, and stays so until it is idle again. What needs no disk leaves together.
 func TestRepliesOfADiskLeaveInParts(t *testing.T) {
 	r := newRig(t, 1)
 	ctl := mem.NewControl(1)
@@ -21,17 +21,17 @@ func TestRepliesOfADiskLeaveInParts(t *testing.T) {
 	r.run()
 	w := r.wires[0]
 	for _, c := range []struct {
-		what        string
-		disk, sleep bool
-		want        []int
+		what       string
+		disk, idle bool
+		want       []int
 	}{
 		{"the first", true, false, []int{2, 3, 4, 5, 6, 7, 8, 5}},
 		{"at once after that", true, false, []int{9, 10, 11, 10}},
-		{"after a sleep", true, true, []int{2, 3, 4, 5, 6, 7, 8, 5}},
-		{"out of memory, after a sleep", false, true, []int{40}},
+		{"after it was idle", true, true, []int{2, 3, 4, 5, 6, 7, 8, 5}},
+		{"out of memory, after it was idle", false, true, []int{40}},
 	} {
-		if c.sleep {
-			r.l.sleep()
+		if c.idle {
+			r.l.idle()
 		}
 		ctl.HoldAll(true)
 		for i := range 40 {

@@ -354,6 +354,7 @@ func (l *lane) idle() {
 	if l.pending() {
 		return
 	}
+	l.part = txFirst
 	start := sys.Nanotime()
 	if l.spin > 0 {
 		for {
@@ -431,7 +432,6 @@ func (l *lane) sleep() {
 	}
 	l.pollFDs = fds
 	l.stats.Sleeps.Inc()
-	l.part = txFirst
 	n, err := sys.Poll(fds, timeout)
 	if err != nil || n == 0 {
 		return // interrupted or timed out: the next turn looks at everything

@@ -17,8 +17,8 @@ const (
 	// txTurn is how many of them leave in one turn when they come from a disk, and not at once from memory. A disk often finishes a good part of its queue at
 	// once; if all of those replies went out first, the new requests that the earlier ones bring would wait, and the disk would idle.
 	txTurn = 16
-	// txFirst is how many leave in the first of these turns after the lane has slept; each next one may have one more. So a disk that has nothing to do gets
-	// something again as soon as can be, and more by the time that it is done with that. A lane that does not get to sleep has no time for small parts.
+	// txFirst is how many leave in the first of these turns after the lane had nothing to do; each next one may have one more. So a disk that has nothing to do gets
+	// something again as soon as can be, and more by the time that it is done with that. A lane that is never idle has no time for small parts.
 	txFirst = 2
 	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
 	replySize = 2048
