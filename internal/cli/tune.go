@@ -90,6 +90,9 @@ func runTune(ctx context.Context, env *Env, f *tuneFlags, names []string) error 
 	for _, t := range tune.Topics {
 		known = append(known, t.Name)
 	}
+	if f.list && f.json {
+		return printJSON(env.Stdout, tune.Topics)
+	}
 	if f.list {
 		w := tabwriter.NewWriter(env.Stdout, 0, 8, 2, ' ', 0)
 		for _, t := range tune.Topics {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -116,6 +117,11 @@ func TestTune(t *testing.T) {
 	}
 	if out, _ = run(ExitOK, "--list"); strings.Count(out, "\n") != len(tune.Topics) {
 		t.Errorf("%s", out)
+	}
+	out, _ = run(ExitOK, "--list", "--json")
+	var topics []tune.TopicHelp
+	if err := json.Unmarshal([]byte(out), &topics); err != nil || !slices.Equal(topics, tune.Topics) {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

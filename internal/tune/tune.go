@@ -52,8 +52,14 @@ const (
 	Virtual     = "virtual"
 )
 
+// TopicHelp is a topic and what it is about.
+type TopicHelp struct {
+	Name string `json:"topic"`
+	Help string `json:"about"`
+}
+
 // Topics says what each topic is about, in the order of the report.
-var Topics = []struct{ Name, Help string }{
+var Topics = []TopicHelp{
 	{MTU, "frame size of the interfaces; changed by --mtu only"},
 	{Ring, "receive and transmit rings of the cards"},
 	{Coalescing, "how long a card waits before it interrupts"},
@@ -174,7 +180,7 @@ func (m *Machine) Look() []Advice {
 
 // order returns the place of a topic.
 func order(topic string) int {
-	return slices.IndexFunc(Topics, func(t struct{ Name, Help string }) bool { return t.Name == topic })
+	return slices.IndexFunc(Topics, func(t TopicHelp) bool { return t.Name == topic })
 }
 
 // fine makes an Advice of what needs no change.
