@@ -58,11 +58,11 @@ type slot struct {
 	// serial is a number, never 0, that changes each time that the slot becomes free.
 	serial uint32
 
-	req  []byte // the request's first 36 bytes
-	buf  []byte // the reply: its header and, right behind that, data
-	data []byte // payload: 512 byte aligned, as direct I/O wants it
-	gen  int    // generation of the pool's buffers that data belongs to
-	at0  int    // where in them data begins: dataOffset or wholeOffset
+	req    []byte // the request's first 36 bytes
+	buf    []byte // the reply: its header and, right behind that, data
+	data   []byte // payload: 512 byte aligned, as direct I/O wants it
+	gen    int    // generation of the pool's buffers that data belongs to
+	dataAt int    // where in them data begins: dataOffset or wholeOffset
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
@@ -207,7 +207,7 @@ func (p *pool) resize(payload, lead int) error {
 
 // attach gives a slot its buffer of the current generation, in which its data begins at the offset at.
 func (p *pool) attach(s *slot, at int) {
-	s.gen, s.at0 = p.gen, at
+	s.gen, s.dataAt = p.gen, at
 	if p.stride > 0 {
 		n := int(s.op.User) % chunkSlots
 		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+at-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
@@ -245,7 +245,7 @@ func (p *pool) take(x *laneExport) *slot {
 	}
 	x.used++
 	s.exp = x
-	if s.at0 != x.dataAt {
+	if s.dataAt != x.dataAt {
 		p.attach(s, x.dataAt)
 	}
 	return s
