@@ -30,8 +30,17 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		te.Stats.Retransmits.Inc()
 		l.ini.Retransmits.Inc()
 	}
-	if x.queued+x.waiting+x.limited > 0 || x.writes > 0 {
-		if o := x.repetition(f.Data, &spec); o != nil {
+	start, end := spec.LBA, spec.LBA+uint64(spec.Count)
+	write := spec.Kind == target.IOWrite
+	switch spec.Kind {
+	case target.IODiscard: // its ranges may lie anywhere: in order with everything
+		start, end, write = 0, math.MaxUint64, true
+	case target.IOFlush: // covers what was acknowledged before it, nothing else waits
+		start, end = 0, 0
+	}
+	meets := l.places.meets(x, start, end)
+	if (meets || spec.Kind == target.IOFlush) && (x.queued+x.waiting+x.limited > 0 || x.writes > 0) {
+		if o := x.repetition(f.Data, &spec, l.nth); o != nil {
 			silent := p // the interface of the one of the two that gets no reply
 			if o.waits() {
 				silent = o.port
@@ -45,14 +54,6 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 			l.drop(silent, x, stats.DropDuplicate)
 			return
 		}
-	}
-	start, end := spec.LBA, spec.LBA+uint64(spec.Count)
-	write := spec.Kind == target.IOWrite
-	switch spec.Kind {
-	case target.IODiscard: // its ranges may lie anywhere: in order with everything
-		start, end, write = 0, math.MaxUint64, true
-	case target.IOFlush: // covers what was acknowledged before it, nothing else waits
-		start, end = 0, 0
 	}
 	if write && len(l.ports) > 1 && x.log.overtaken(f, p, start, end, l.now) {
 		l.drop(p, x, stats.DropStale)
@@ -72,22 +73,32 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 	}
 	x.fair.took(s, source)
 	copy(s.req, f.Data[:reqHeader])
-	copy(s.data, f.Data[reqHeader:reqHeader+payloadLen(&spec)])
+	data, lend := f.Data[reqHeader:reqHeader+payloadLen(&spec)], x.borrows && spec.Kind == target.IOWrite
+	if lend {
+		s.op.Buf, s.op.Spare, s.lent = data, s.data[:len(data)], l.nth
+	} else {
+		copy(s.data, data)
+		s.op.Spare = nil
+	}
 	s.port, s.io, s.time, s.at = p, spec, f.Time, l.arrived(f.Time)
 	s.start, s.end, s.write = start, end, write
 	s.ini = l.ini
 	s.ini.InFlight.Inc()
 	old.keep(s)
 	l.answered = true // it will be
-	x.admit(s)
+	x.admit(s, meets)
 	if write && len(l.ports) > 1 {
 		x.log.add(s)
 	}
 	if s.state == slotWaiting {
 		te.Stats.Waits.Inc()
-		return
+	} else {
+		l.start(s)
 	}
-	l.start(s)
+	if lend && s.state != slotStore { // it begins when the frame is gone
+		copy(s.op.Spare, data)
+		s.op.Spare = nil
+	}
 }
 
 // drop counts a request that gets no reply.
@@ -144,16 +155,19 @@ func (l *lane) submit(s *slot) {
 	s.state = slotStore
 	op := &s.op
 	op.Off = int64(s.io.LBA) * store.SectorSize
-	op.Durable, op.Len, op.Buf = s.io.Durable, 0, nil
+	op.Durable, op.Len = s.io.Durable, 0
 	op.Errno, op.Done = 0, 0
 	switch s.io.Kind {
 	case target.IORead:
 		op.Kind, op.Buf = store.Read, s.data[:s.io.Count*store.SectorSize]
 	case target.IOWrite:
-		op.Kind, op.Buf = store.Write, s.data[:s.io.Count*store.SectorSize]
+		if op.Kind = store.Write; op.Spare == nil {
+			op.Buf = s.data[:s.io.Count*store.SectorSize]
+		}
 	case target.IOFlush:
-		op.Kind, op.Off = store.Flush, 0
+		op.Kind, op.Off, op.Buf = store.Flush, 0, nil
 	case target.IODiscard:
+		op.Buf = nil
 		if !l.nextRange(s) { // nothing to discard at all: a flush has the same effect and comes back the same way
 			op.Kind, op.Off = store.Flush, 0
 		}

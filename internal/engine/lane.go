@@ -37,6 +37,7 @@ type lane struct {
 	ports   []*lanePort
 	exports []*laneExport // by target ID; nil where none
 	slots   pool
+	places  places // where the requests of all exports lie
 	set     store.Set
 	onStore int  // operations on stores, of all exports
 	paced   bool // replies leave in parts: see txTurn
@@ -164,6 +165,7 @@ func (l *lane) turn() bool {
 	for _, x := range l.set.Executors() {
 		x.Flush()
 	}
+	l.giveBack()
 	l.reap()
 	most, left := txBatch, false
 	if l.paced {
@@ -234,7 +236,6 @@ func (l *lane) receive() {
 		for i := 0; i < only.nf; i++ {
 			l.frame(only, &only.frames[i])
 		}
-		only.link.Release()
 		return
 	}
 	for {
@@ -250,8 +251,13 @@ func (l *lane) receive() {
 		l.frame(p, &p.frames[p.cur])
 		p.cur++
 	}
+}
+
+// giveBack ends the use of the frames of this turn: what lay in them was executed or copied.
+func (l *lane) giveBack() {
 	for _, p := range l.ports {
 		if p.nf > 0 {
+			p.nf = 0
 			p.link.Release()
 		}
 	}

@@ -11,8 +11,11 @@ func (l *lane) addExport(x *Export) error {
 	if err != nil {
 		return err
 	}
-	le := &laneExport{x: x, te: x.Target, ch: ch, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, dataAt: dataOffset, limits: newLimiter(x.Limits)}
+	le := &laneExport{x: x, te: x.Target, ch: ch, places: &l.places, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, dataAt: dataOffset, limits: newLimiter(x.Limits)}
 	le.view, _ = ch.(store.Viewer)
+	if b, ok := ch.(store.Borrower); ok {
+		le.borrows = b.Borrows()
+	}
 	if x.Store.Info().WholePages {
 		le.dataAt, err = wholeOffset, l.slots.setWhole()
 	}

@@ -14,6 +14,7 @@ type laneExport struct {
 	te      *target.Export
 	ch      store.Channel
 	view    store.Viewer // nil when reads without a copy are not possible
+	borrows bool         // writes may lie in the receive ring until the executors were flushed
 	queue   int          // operations on the store at once
 	backlog int          // requests held at most
 	dataAt  int          // where the data begins in the buffers of its requests: dataOffset or wholeOffset
@@ -25,9 +26,11 @@ type laneExport struct {
 	waiting int // requests in the list that wait for an overlapping one
 	queued  int // requests that may run but wait for room on the store
 	limited int // requests that wait for their initiator's limits
+	wide    int // requests in the list that have no place in the lane's table
 
 	first, last *slot // arrival order: everything that is not done
-	fair        fair  // who holds how much, and what may run
+	places      *places
+	fair        fair // who holds how much, and what may run
 
 	limits    *limiter    // nil: none
 	limitNext *laneExport // list of exports with requests that wait for their initiators' limits
@@ -50,10 +53,11 @@ func overlaps(a, b *slot) bool {
 	return (a.write || b.write) && a.start < b.end && b.start < a.end
 }
 
-// admit appends s to the arrival order and counts the earlier requests that it has to wait for.
-func (x *laneExport) admit(s *slot) {
+// admit appends s to the arrival order and counts the earlier requests that it has to wait for. meets is what the lane's table said of it: false when it
+// overlaps none.
+func (x *laneExport) admit(s *slot, meets bool) {
 	s.blockers = 0
-	if s.write || x.writes > 0 {
+	if meets && (s.write || x.writes > 0) {
 		for o := x.first; o != nil; o = o.next {
 			if overlaps(o, s) {
 				s.blockers++
@@ -67,6 +71,7 @@ func (x *laneExport) admit(s *slot) {
 		x.first = s
 	}
 	x.last = s
+	x.places.add(x, s)
 	x.held++
 	x.te.Stats.Held.Inc()
 	if s.write {
@@ -101,6 +106,7 @@ func (x *laneExport) retire(s *slot) {
 		x.last = s.prev
 	}
 	s.prev, s.next = nil, nil
+	x.places.remove(x, s)
 	x.held--
 	x.te.Stats.Held.Dec()
 	if s.write {
@@ -126,8 +132,9 @@ func (x *laneExport) popReady() *slot {
 
 // repetition finds a request that frame repeats and that makes executing frame pointless: one that still waits (the newest
 // tag is the one whose answer somebody waits for, so frame takes its place), or, with the same tag, one on the
-// store (its reply serves both). It is only asked when the export has a backlog or writes in flight.
-func (x *laneExport) repetition(frame []byte, spec *target.IOSpec) *slot {
+// store (its reply serves both). It is only asked when the export has a backlog or writes in flight, and something that the frame may overlap.
+// turn is the lane's.
+func (x *laneExport) repetition(frame []byte, spec *target.IOSpec, turn uint64) *slot {
 	for o := x.last; o != nil; o = o.prev {
 		if o.io.Kind != spec.Kind || o.io.LBA != spec.LBA || o.io.Count != spec.Count || o.io.Durable != spec.Durable {
 			continue
@@ -138,8 +145,14 @@ func (x *laneExport) repetition(frame []byte, spec *target.IOSpec) *slot {
 		if !o.waits() && !bytes.Equal(o.req[20:24], frame[20:24]) {
 			continue
 		}
-		if n := payloadLen(spec); n > 0 && !bytes.Equal(o.data[:n], frame[reqHeader:reqHeader+n]) {
-			return nil // same place, other data: not a repetition, and what came before it is older still
+		if n := payloadLen(spec); n > 0 {
+			data := o.data[:n]
+			if o.op.Spare != nil { // it lies in the receive ring
+				data = o.op.Buf
+			}
+			if o.op.Spare != nil && o.lent != turn || !bytes.Equal(data, frame[reqHeader:reqHeader+n]) {
+				return nil // same place, other data (or it is written, and its data is gone): not a repetition, and what came before it is older still
+			}
 		}
 		return o
 	}

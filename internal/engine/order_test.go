@@ -11,6 +11,7 @@ import (
 	"goaoe/internal/stats"
 	"goaoe/internal/store"
 	"goaoe/internal/store/mem"
+	"goaoe/internal/target"
 	"goaoe/test/conformance"
 )
 
@@ -140,6 +141,7 @@ func randomOrder(t *testing.T, seed uint64, ordered bool) string {
 		}
 		if !ordered {
 			r.l.receive()
+			r.l.giveBack()
 			forgetOrder(r.l, x)
 		}
 		r.l.turn()
@@ -270,6 +272,7 @@ func TestRepetitionOfView(t *testing.T) {
 	}
 	r.wires[1].put(read, 3)
 	r.l.receive()
+	r.l.giveBack()
 	if s.port != r.l.ports[0] {
 		t.Error("the reply in the send queue of one interface belongs to the other now")
 	}
@@ -455,4 +458,32 @@ func TestErrorsReachTheInitiator(t *testing.T) {
 	if st := x.Target.Stats.Snapshot(); st.Errors != 2 || st.ErrorKinds["media"] != 1 || st.ErrorKinds["no-space"] != 1 {
 		t.Fatalf("errors %d %v, want 2: one media, one no-space", st.Errors, st.ErrorKinds)
 	}
+}
+
+// TestRepetitionOfLentData: a write whose data lies in the receive ring is compared with what repeats it in the same turn. Later there is something else in
+// the ring, which must not make a new write a repetition.
+func TestRepetitionOfLentData(t *testing.T) {
+	r := newRig(t, 1)
+	x := r.export(e11, newStore(t, 64, nil), 8)
+	r.serve(1500, x)
+	frame := r.ata(e11, 0x34, 5, 1, sector(1, 7))
+	le := r.l.exports[0]
+	s := r.l.slots.take(le)
+	copy(s.req, frame)
+	s.state, s.io = slotStore, target.IOSpec{Kind: target.IOWrite, LBA: 5, Count: 1}
+	s.op.Buf, s.op.Spare, s.lent = append([]byte(nil), frame[reqHeader:]...), s.data[:512], 9
+	le.first, le.last = s, s
+	if got := le.repetition(frame, &s.io, 9); got != s {
+		t.Error("a repetition in the same turn is not found")
+	}
+	if got := le.repetition(frame, &s.io, 10); got != nil {
+		t.Error("in the next turn a write is compared with what the ring holds by then")
+	}
+	other := append([]byte(nil), frame...)
+	other[reqHeader+100] ^= 1
+	if got := le.repetition(other, &s.io, 9); got != nil {
+		t.Error("a write of other data is taken for a repetition")
+	}
+	le.first, le.last = nil, nil
+	r.l.slots.put(s)
 }

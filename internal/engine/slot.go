@@ -61,6 +61,7 @@ type slot struct {
 	req    []byte // the request's first 36 bytes
 	buf    []byte // the reply: its header and, right behind that, data
 	data   []byte // payload: 512 byte aligned, as direct I/O wants it
+	lent   uint64 // with op.Spare: the lane's turn until whose flush the data lies in the receive ring
 	gen    int    // generation of the pool's buffers that data belongs to
 	dataAt int    // where in them data begins: dataOffset or wholeOffset
 

@@ -115,6 +115,9 @@ func (l *lane) audit() error {
 			return fmt.Errorf("%v: %w", x.te.Addr(), err)
 		}
 	}
+	if err := l.auditPlaces(); err != nil {
+		return err
+	}
 	replies := 0
 	for _, s := range l.slots.slots {
 		if s.state == slotReply {
@@ -138,6 +141,27 @@ func (l *lane) audit() error {
 		return fmt.Errorf("%d slots are free and %d reserved", free, reserved)
 	case onStore != l.onStore:
 		return fmt.Errorf("%d operations on stores, counted as %d", onStore, l.onStore)
+	}
+	return nil
+}
+
+// auditPlaces is Audit for the table of where requests lie.
+func (l *lane) auditPlaces() error {
+	var m places
+	for _, x := range l.exports {
+		if x == nil {
+			continue
+		}
+		fresh := laneExport{te: x.te}
+		for s := x.first; s != nil; s = s.next {
+			m.add(&fresh, s)
+		}
+		if fresh.wide != x.wide {
+			return fmt.Errorf("%v: %d requests have no place in the table, counted as %d", x.te.Addr(), fresh.wide, x.wide)
+		}
+	}
+	if m != l.places {
+		return errors.New("the table of where requests lie is not that of the requests that are held")
 	}
 	return nil
 }

@@ -204,8 +204,8 @@ func (x *executor) Reap(done []*store.Op) int {
 	return n
 }
 
-// begin takes an operation in.
-func (d *disk) begin(o *dop) {
+// enters notes that an operation begins, and tells whether it may.
+func (d *disk) enters(o *dop) bool {
 	w := d.w
 	w.note(evSubmit, uint64(d.n)<<8|uint64(o.kind), uint64(o.off), uint64(o.n))
 	if w.verbose {
@@ -213,6 +213,15 @@ func (d *disk) begin(o *dop) {
 	}
 	if o.off < 0 || o.off+int64(o.n) > d.end || !o.plain && o.n%sectorSize != 0 {
 		w.failf("disk %d: %s of %d bytes at %d, outside of the export of %d", d.n, kindName(o.kind), o.n, o.off, d.end)
+		return false
+	}
+	return true
+}
+
+// begin takes an operation in.
+func (d *disk) begin(o *dop) {
+	w := d.w
+	if !d.enters(o) {
 		return
 	}
 	if o.kind == store.Flush {

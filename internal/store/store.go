@@ -54,6 +54,7 @@ type Op struct {
 	Durable bool       // Write: on stable storage before it completes
 	Off     int64      // bytes from the start of the window
 	Buf     []byte     // Read, Write: a multiple of SectorSize long, aligned to Info.MemAlign
+	Spare   []byte     // Write, to a Borrower: see there; nil elsewhere
 	Len     int64      // Discard: how many bytes
 	Errno   unix.Errno // result: 0, or the error (EIO when nothing better is known; a short transfer is EIO; ENOMEM: the same again may succeed)
 	Done    int        // result: bytes transferred before the error, when Errno is not 0
@@ -85,6 +86,14 @@ type Viewer interface {
 	// the program itself: the file may have been cut short, which the kernel reports as EFAULT and a program's
 	// own access would not survive.
 	View(off int64, n int) []byte
+}
+
+// Borrower is an optional ability of a Channel: writes whose data is only lent.
+type Borrower interface {
+	// Borrows tells whether operations with a Spare may be submitted. Their Buf, with any alignment, is the caller's again once Flush of the executor has
+	// returned. Where the data is needed for longer the channel copies it into Spare, which is as long and aligned to Info.MemAlign, before, makes that
+	// the operation's Buf, and Spare nil.
+	Borrows() bool
 }
 
 // Counting is an optional ability of a Channel: it counts how often it made data durable.

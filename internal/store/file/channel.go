@@ -108,6 +108,25 @@ func (c *channel) Submit(op *store.Op) {
 	c.gather(op)
 }
 
+// Borrows tells whether the executor can write lent data at once, or knows to keep it. Direct I/O could not: it would not be aligned.
+func (c *channel) Borrows() bool {
+	_, can := c.x.(keeper)
+	return can && !c.s.direct()
+}
+
+// keeper is an executor that calls keep for each operation that it does not end at once.
+type keeper interface{ keeps() }
+
+// keep copies lent data of op, or of a run, to where it stays.
+func keep(op *store.Op) {
+	for ; op != nil; op = op.X.Run {
+		if op.Spare != nil {
+			copy(op.Spare, op.Buf)
+			op.Buf, op.Spare = op.Spare, nil
+		}
+	}
+}
+
 // CountTo makes the channel count its syncs.
 func (c *channel) CountTo(s *stats.Store) { c.count = s }
 

@@ -57,6 +57,8 @@ func (x *uring) finish(op *store.Op) { x.fin.push(op) }
 
 func (x *uring) gathering(c *channel) { x.open = append(x.open, c) }
 
+func (x *uring) keeps() {}
+
 func (x *uring) dirty(c *channel) { x.dirt = append(x.dirt, c) }
 
 func (x *uring) start(c *channel, op *store.Op) {
@@ -77,6 +79,7 @@ func (x *uring) start(c *channel, op *store.Op) {
 			return
 		}
 	}
+	keep(op)
 	if x.line.head != nil || !x.prepare(c, op) {
 		x.line.push(op)
 	}

@@ -26,6 +26,65 @@ type Rig struct {
 	done  [64]*store.Op
 	ready []*store.Op
 	bufs  [][]byte
+	loans map[*store.Op]*loan
+}
+
+// lender lends the data of each second write to its channel, a store.Borrower. Poll spoils what was lent once it has called Flush.
+type lender struct {
+	store.Channel
+	r *Rig
+	n int
+}
+
+// loan is a write whose data is lent.
+type loan struct {
+	data, lent []byte // what it writes, and where that lies until Flush
+	own        []byte // the buffer that it was submitted with
+}
+
+// lend makes the rig lend data if the channel takes that.
+func (r *Rig) lend() {
+	if b, ok := r.Chan.(store.Borrower); ok && b.Borrows() {
+		r.Chan = &lender{Channel: r.Chan, r: r}
+		r.loans = map[*store.Op]*loan{}
+	}
+}
+
+// Submit implements store.Channel.
+func (l *lender) Submit(op *store.Op) {
+	if l.n++; op.Kind == store.Write && l.n%2 == 0 {
+		o := &loan{data: append([]byte(nil), op.Buf...), lent: append([]byte{0}, op.Buf...)[1:], own: op.Buf} // what is lent need not be aligned
+		l.r.loans[op] = o
+		spoil(op.Buf)
+		op.Buf, op.Spare = o.lent, op.Buf
+	}
+	l.Channel.Submit(op)
+}
+
+func spoil(b []byte) {
+	for i := range b {
+		b[i] = 0xa5
+	}
+}
+
+// flush calls Flush of the executor and takes back what was lent.
+func (r *Rig) flush() {
+	r.Exec.Flush()
+	for _, o := range r.loans {
+		spoil(o.lent)
+	}
+}
+
+// returned makes operations that came back what they were when they were submitted.
+func (r *Rig) returned(ops []*store.Op) []*store.Op {
+	for _, op := range ops {
+		if o := r.loans[op]; o != nil {
+			copy(o.own, o.data)
+			op.Buf, op.Spare = o.own, nil
+			delete(r.loans, op)
+		}
+	}
+	return ops
 }
 
 // NewRig makes a rig for s and cleans up after it: channel, executor, store, in this order.
@@ -66,7 +125,7 @@ func (r *Rig) Buf(n int) []byte {
 // Poll flushes and reaps once, sleeping up to wait for something to reap. It returns what is done, valid until the next call.
 func (r *Rig) Poll(wait time.Duration) []*store.Op {
 	r.T.Helper()
-	r.Exec.Flush()
+	r.flush()
 	n := r.Exec.Reap(r.done[:])
 	if n == 0 && wait > 0 && !r.Exec.Pending() {
 		if fd := r.Exec.FD(); fd >= 0 && !r.Exec.Pending() {
@@ -84,7 +143,7 @@ func (r *Rig) Poll(wait time.Duration) []*store.Op {
 		}
 		n = r.Exec.Reap(r.done[:])
 	}
-	return r.done[:n]
+	return r.returned(r.done[:n])
 }
 
 // Wait reaps until n operations are done and returns them in the order of completion.

@@ -60,6 +60,7 @@ type job struct {
 
 // testModel keeps many random operations in flight that do not overlap, and compares every read with a model.
 func testModel(t *testing.T, r *Rig) {
+	r.lend()
 	const area, depth, total = 1 << 20, 32, 4000
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
@@ -334,6 +335,7 @@ func testView(t *testing.T, r *Rig) {
 
 // testBurst submits more at once than any queue holds.
 func testBurst(t *testing.T, r *Rig) {
+	r.lend()
 	ops := make([]store.Op, 5000)
 	buf := r.Buf(512 * 5000)
 	for i := range ops {
