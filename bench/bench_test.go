@@ -56,6 +56,22 @@ func noisyAt(which ...int) func(int, *sample) {
 	}
 }
 
+// TestBounds: how many values are left out, by the tables of the sign test, and in order whatever the order of the repetitions.
+func TestBounds(t *testing.T) {
+	for n, out := range map[int]int{1: 0, 2: 0, 3: 0, 4: 0, 5: 0, 6: 0, 7: 1, 8: 1, 10: 2, 15: 4, 20: 6, 40: 14} {
+		var v []float64
+		for i := range n {
+			v = append(v, float64((i*7+3)%n))
+			if n%7 == 0 {
+				v[i] = float64(n - 1 - i)
+			}
+		}
+		if low, high := bounds(v); low != float64(out) || high != float64(n-1-out) {
+			t.Errorf("%d values: %v to %v of 0 to %d, want %d left out at each end", n, low, high, n-1, out)
+		}
+	}
+}
+
 func TestVerdicts(t *testing.T) {
 	twice := goal{what: rate, peer: "vblade", want: 2}
 	for _, c := range []struct {
@@ -70,7 +86,9 @@ func TestVerdicts(t *testing.T) {
 		{"exactly", twice, rates("goaoe", 20), rates("vblade", 10), "= 2.00, goal ≥ 2.00: met", false},
 		{"between", twice, rates("goaoe", 18, 21, 25), rates("vblade", 10, 10, 10), "= 2.10 (1.80 to 2.50), goal ≥ 2.00: no verdict: the repetitions say 1.80 to 2.50", false},
 		{"between, but close", twice, rates("goaoe", 19.9, 20.1, 20.2), rates("vblade", 10, 10, 10), "goal ≥ 2.00: met", false},
-		{"one of five astray", twice, rates("goaoe", 30, 31, 32, 30, 5), rates("vblade", 10, 10, 10, 10, 10), "= 3.00 (3.00 to 3.10), goal ≥ 2.00: met", false},
+		{"one of five astray", twice, rates("goaoe", 30, 31, 32, 30, 5), rates("vblade", 10, 10, 10, 10, 10), "= 3.00 (0.50 to 3.20), goal ≥ 2.00: no verdict", false},
+		{"one of seven astray", twice, rates("goaoe", 30, 31, 32, 30, 5, 30, 31), rates("vblade", 10, 10, 10, 10, 10, 10, 10), "= 3.00 (3.00 to 3.10), goal ≥ 2.00: met", false},
+		{"medians say another thing", twice, rates("goaoe", 10, 22, 60, 63, 66), rates("vblade", 4, 10, 26, 30, 33), "= 2.20 (2.00 to 2.50), goal ≥ 2.00: met", false},
 		{"drift that meets both", twice, rates("goaoe", 25, 50, 100), rates("vblade", 10, 20, 40), "= 2.50, goal ≥ 2.00: met", false},
 		{"all disturbed", twice, rates("goaoe", 30, 30, 30).change(noisyAt(0, 1, 2)), rates("vblade", 10, 10, 10),
 			"= 3.00, goal ≥ 2.00: no verdict: noise: 3 of 3 repetitions of goaoe were disturbed, e.g. other processes used 0.80 CPUs (compile 0.80)", false},

@@ -76,7 +76,7 @@ type verdict struct {
 	Want    float64 `json:"want,omitempty"`
 	AtMost  bool    `json:"at_most,omitempty"`
 	Value   float64 `json:"value"` // 0 when it is not known
-	Low     float64 `json:"low"`   // of single repetitions, without the lowest and the highest where there are five or more
+	Low     float64 `json:"low"`   // of single repetitions, see bounds
 	High    float64 `json:"high"`
 	Result  string  `json:"result"`
 	Why     string  `json:"why,omitempty"`
@@ -144,7 +144,7 @@ func (o *outcome) judgeOne(g goal) verdict {
 
 // ratio is a figure of a contestant, by that of another if there is one.
 type ratio struct {
-	value float64   // of the medians
+	value float64   // the median of each. Of repetitions, not of medians: the two of one repetition ran one after the other, and the machine was as fast
 	each  []float64 // of single repetitions; NaN for what does not count
 }
 
@@ -155,7 +155,6 @@ func (r *ratio) known() []float64 {
 
 // compare makes the ratio of a figure; peer may be nil. When that cannot be had, unknown tells whose figure is missing.
 func compare(what figure, ours, peer *entry) (r ratio, unknown string) {
-	r.value = what.of(&ours.Median)
 	for i := range ours.Samples {
 		x := what.of(&ours.Samples[i])
 		if ours.unused(i) {
@@ -172,13 +171,10 @@ func compare(what figure, ours, peer *entry) (r ratio, unknown string) {
 		}
 		r.each = append(r.each, x)
 	}
-	if peer != nil {
-		p := what.of(&peer.Median)
-		if p == 0 {
-			return r, peer.Name
-		}
-		r.value /= p
+	if peer != nil && what.of(&peer.Median) == 0 {
+		return r, peer.Name
 	}
+	r.value = median(r.known())
 	if r.value == 0 && what != idleCPU || len(r.known()) == 0 || math.IsInf(r.value, 0) {
 		return r, ours.Name
 	}
@@ -216,13 +212,23 @@ func (o *outcome) disturbed(all ...*entry) string {
 	return ""
 }
 
-// bounds are the lowest and the highest value; of five or more, those behind the extremes, as one repetition in five may go wrong.
+// sure is how certain it has to be that the median of ever so many repetitions lies between the bounds.
+const sure = .85
+
+// bounds are between which of the values the median of ever so many repetitions lies, when that of each lies above it as often as below: by the binomial distribution, the
+// inner ones where there are many. Of fewer than seven it takes all; of seven it leaves out one at each end, of fifteen four.
 func bounds(v []float64) (low, high float64) {
 	v = slices.Sorted(slices.Values(v))
-	if len(v) >= 5 {
-		v = v[1 : len(v)-1]
+	n := len(v)
+	out, ways := 0, 1.0                // how many are left out at each end; in how many ways so many of n lie below the median
+	beyond := math.Pow(.5, float64(n)) // the chance that fewer than out + 1 do
+	for p := beyond; out < (n-1)/2; out++ {
+		ways *= float64(n-out) / float64(out+1)
+		if p += ways * beyond; 1-2*p < sure {
+			break
+		}
 	}
-	return v[0], v[len(v)-1]
+	return v[out], v[n-1-out]
 }
 
 // value is the figure in words.

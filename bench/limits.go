@@ -85,13 +85,12 @@ func (o *outcome) beside(g goal, v *verdict, l limit) (b *bound, bad string) {
 		if bad != "" {
 			return nil, bad + ": the figure is not known"
 		}
-		x.value /= y.value
 		for i := range x.each {
 			if i < len(y.each) {
 				x.each[i] /= y.each[i]
 			}
 		}
-		if len(x.known()) == 0 {
+		if x.value = median(x.known()); len(x.known()) == 0 {
 			return nil, l.name + ": the figure is not known"
 		}
 	}

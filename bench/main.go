@@ -71,7 +71,7 @@ func flags() options {
 	flag.BoolVar(&o.inGuest, "guest", false, "instead of the rows: what the Linux driver in an emulated guest does with goaoe and with vblade")
 	flag.BoolVar(&o.noisy, "noisy", false, "measure although other processes use the machine; what they disturb has no verdict")
 	flag.Int64Var(&o.mib, "size", 1024, "size of the image in MiB")
-	flag.IntVar(&o.reps, "reps", 0, "repetitions (default 5, with -quick 3)")
+	flag.IntVar(&o.reps, "reps", 0, "repetitions (default 15, with -quick 3)")
 	flag.BoolVar(&o.quick, "quick", false, "shorter repetitions, and fewer: to see that it works")
 	flag.BoolVar(&o.quiet, "quiet", false, "do not print single repetitions to stderr")
 	flag.Parse()

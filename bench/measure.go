@@ -111,7 +111,12 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 	}
 	again := b.reps // so many disturbed repetitions are measured again
 	for rep := range b.reps {
-		for i, c := range r.contestants {
+		for k := range r.contestants {
+			i := k
+			if rep%2 == 1 { // backwards, so that nobody always follows on the same
+				i = len(r.contestants) - 1 - k
+			}
+			c := r.contestants[i]
 			var s sample
 			for {
 				if err := ctx.Err(); err != nil {
