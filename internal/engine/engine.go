@@ -79,7 +79,7 @@ type Port struct {
 	ingress atomic.Pointer[target.Ingress]
 	table   atomic.Pointer[target.Table]
 	stats   []stats.Port // one per lane
-	id      uint64       // of its name, see Engine.name
+	id      uint32       // of its name, see Engine.name
 	earlier stats.PortSnapshot
 	taps    *atomic.Pointer[tapSet] // the engine's; nil before AddPort
 

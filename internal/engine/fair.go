@@ -28,38 +28,42 @@ func sourceOf(mac uint64) uint8 { return uint8(mac * 0x9e3779b97f4a7c15 >> 58) }
 
 // fair is an export's share among its initiators.
 type fair struct {
-	mac    [sources]uint64 // whose place it is, or was last
-	held   [sources]uint32 // requests that have a slot
-	active int             // how many of them are not 0
-	seen   [2]uint64       // who took a place in this period, and in the one before
-	since  int64           // when this one began
+	seen   [2]uint64 // who took a place in this period, and in the one before
+	since  int64     // when this one began
+	mask   uint64    // who has requests that may run
+	next   uint8     // whose turn is next
+	active uint8     // how many hold requests
+	places [sources]place
+}
 
-	first, last [sources]*slot // requests that may run
-	mask        uint64         // which of them are not empty
-	next        uint8          // whose turn is next
-	debt        [sources]uint8 // turns to leave out, for large requests
+// place is all that is known of one initiator.
+type place struct {
+	mac         uint64 // whose place it is, or was last
+	first, last *slot  // requests that may run
+	held        uint32 // requests that have a slot
+	debt        uint8  // turns to leave out, for large requests
 }
 
 // place returns an initiator's place: the one it has, else one where nobody holds anything, else one that it shares.
 func (f *fair) place(mac uint64) uint8 {
 	at := sourceOf(mac)
-	if f.mac[at] == mac {
+	if f.places[at].mac == mac {
 		return at
 	}
 	free := uint8(sources)
 	for i := range uint8(sourceProbes) {
 		n := (at + i) % sources
-		if f.mac[n] == mac {
+		if f.places[n].mac == mac {
 			return n
 		}
-		if free == sources && f.held[n] == 0 {
+		if free == sources && f.places[n].held == 0 {
 			free = n
 		}
 	}
 	if free == sources {
 		return at
 	}
-	f.mac[free], f.debt[free] = mac, 0
+	f.places[free].mac, f.places[free].debt = mac, 0
 	return free
 }
 
@@ -67,7 +71,8 @@ func (f *fair) place(mac uint64) uint8 {
 func (f *fair) took(s *slot, source uint8) {
 	s.source, s.counted = source, true
 	f.seen[0] |= 1 << source
-	if f.held[source]++; f.held[source] == 1 {
+	p := &f.places[source]
+	if p.held++; p.held == 1 {
 		f.active++
 	}
 }
@@ -78,7 +83,8 @@ func (f *fair) gave(s *slot) {
 		return // it was refused right after it was taken
 	}
 	s.counted = false
-	if f.held[s.source]--; f.held[s.source] == 0 {
+	p := &f.places[s.source]
+	if p.held--; p.held == 0 {
 		f.active--
 	}
 }
@@ -96,16 +102,16 @@ func (f *fair) sharing(source uint8, now int64) int {
 
 // crowded tells whether an initiator has its part of the export's slots, and others may need the rest.
 func (x *laneExport) crowded(p *pool, source uint8, now int64) bool {
-	room := x.backlog
+	room := int(x.backlog)
 	if p.nfree <= p.reserved { // nothing beyond the queue length is to be had
-		room = x.queue
+		room = int(x.queue)
 	}
-	if 2*x.used < room {
+	if 2*int(x.used) < room {
 		return false
 	}
-	held, n := int(x.fair.held[source]), x.fair.sharing(source, now)
+	held, n := int(x.fair.places[source].held), x.fair.sharing(source, now)
 	if n == 1 {
-		return held >= max(x.queue, room-room/4)
+		return held >= max(int(x.queue), room-room/4)
 	}
 	return held*n >= room
 }
@@ -113,13 +119,14 @@ func (x *laneExport) crowded(p *pool, source uint8, now int64) bool {
 // push queues a request that may run behind the others of its initiator.
 func (f *fair) push(s *slot) {
 	s.nextReady = nil
-	if last := f.last[s.source]; last != nil {
-		last.nextReady = s
+	p := &f.places[s.source]
+	if p.last != nil {
+		p.last.nextReady = s
 	} else {
-		f.first[s.source] = s
+		p.first = s
 		f.mask |= 1 << s.source
 	}
-	f.last[s.source] = s
+	p.last = s
 }
 
 // any tells whether a request may run.
@@ -144,15 +151,16 @@ func (f *fair) pop() *slot {
 		return nil
 	}
 	n := f.turn()
-	for f.debt[n] > 0 && f.mask != 1<<n {
-		f.debt[n]--
+	for f.places[n].debt > 0 && f.mask != 1<<n {
+		f.places[n].debt--
 		f.next = (n + 1) % sources
 		n = f.turn()
 	}
-	s := f.first[n]
-	f.debt[n] = turnsBeyond(s)
-	if f.first[n] = s.nextReady; f.first[n] == nil {
-		f.last[n] = nil
+	p := &f.places[n]
+	s := p.first
+	p.debt = turnsBeyond(s)
+	if p.first = s.nextReady; p.first == nil {
+		p.last = nil
 		f.mask &^= 1 << n
 	}
 	s.nextReady = nil

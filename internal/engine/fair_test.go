@@ -129,7 +129,7 @@ func TestFairPlaces(t *testing.T) {
 	}
 	c.finish(24)
 	c.ask(0, 200)
-	if held := int(c.le().fair.held[c.le().fair.place(macNumber(0))]); held > queue*BacklogFactor*3/4 {
+	if held := int(c.le().fair.places[c.le().fair.place(macNumber(0))].held); held > queue*BacklogFactor*3/4 {
 		t.Errorf("among five the greedy one holds %d", held)
 	}
 	c.ctl.HoldAll(false)
@@ -139,9 +139,9 @@ func TestFairPlaces(t *testing.T) {
 	if f.active != 0 || f.mask != 0 || c.le().used != 0 {
 		t.Errorf("when all is done: %d active, mask %#x, %d used", f.active, f.mask, c.le().used)
 	}
-	for n, held := range f.held {
-		if held != 0 || f.first[n] != nil || f.last[n] != nil {
-			t.Errorf("place %d holds %d", n, held)
+	for n := range f.places {
+		if p := &f.places[n]; p.held != 0 || p.first != nil || p.last != nil {
+			t.Errorf("place %d holds %d", n, p.held)
 		}
 	}
 }
@@ -228,8 +228,8 @@ func TestFairPlacesApart(t *testing.T) {
 		f.took(s, n)
 		slots = append(slots, s)
 	}
-	if f.active != 8 || f.held[7] != 2 {
-		t.Errorf("%d active, %d at the first place", f.active, f.held[7])
+	if f.active != 8 || f.places[7].held != 2 {
+		t.Errorf("%d active, %d at the first place", f.active, f.places[7].held)
 	}
 	f.gave(slots[3])
 	for i, mac := range same[:8] {

@@ -13,11 +13,8 @@ import (
 
 // begin takes a validated storage request into the export's order and starts it if nothing holds it up.
 func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.IOSpec) {
-	var x *laneExport
-	if int(te.ID) < len(l.exports) {
-		x = l.exports[te.ID]
-	}
-	if x == nil || x.closing || x.te != te {
+	x := l.laneExport(te)
+	if x == nil || x.closing {
 		l.lose(p, stats.DropClosing) // being removed, or steered to the wrong lane while lanes were joining
 		return
 	}
@@ -25,7 +22,7 @@ func (l *lane) begin(p *lanePort, f *link.Frame, te *target.Export, spec target.
 		l.drop(p, x, stats.DropStale)
 		return
 	}
-	old, again := x.look(&l.slots, l.src, l.req.Tag, &spec)
+	old, again := x.look(&l.slots, seenKey(l.src, f.Data), l.req.Tag, spec.Kind)
 	if again {
 		te.Stats.Retransmits.Inc()
 		l.ini.Retransmits.Inc()
@@ -114,7 +111,7 @@ func (l *lane) start(s *slot) {
 	if x.limits != nil && !l.within(s) {
 		return
 	}
-	if s.io.Kind == target.IORead && x.view != nil {
+	if s.io.Kind == target.IORead && x.views {
 		if v := x.view.View(int64(s.io.LBA)*store.SectorSize, s.io.Count*store.SectorSize); v != nil {
 			l.replyView(s, v)
 			return
@@ -210,6 +207,9 @@ func (l *lane) reap() {
 		again = false
 		for _, x := range l.set.Executors() {
 			n := x.Reap(l.done[:])
+			if len(l.exports) >= aheadExports {
+				l.aheadDone(l.done[:n])
+			}
 			for _, op := range l.done[:n] {
 				l.complete(l.slots.slots[op.User])
 			}

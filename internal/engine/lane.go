@@ -58,6 +58,9 @@ type lane struct {
 	answered bool
 	why      stats.Drop
 
+	near    [rxBatch]*laneExport    // whom the frames that came in are for, see ahead
+	latency [stats.NumClasses]int64 // of the latest request of each class
+
 	req  target.Request
 	done [reapBatch]*store.Op
 	now  int64  // Unix nanoseconds, taken once a turn in which frames came
@@ -232,6 +235,11 @@ func (l *lane) receive() {
 	l.now, l.mono = l.clocks()
 	l.timed = l.nth
 	l.ini = nil // it may have lost its place since
+	if len(l.exports) >= aheadExports {
+		for _, p := range l.ports {
+			l.ahead(p)
+		}
+	}
 	if busy == 1 {
 		for i := 0; i < only.nf; i++ {
 			l.frame(only, &only.frames[i])
@@ -284,7 +292,7 @@ func (l *lane) judge(p *lanePort, f *link.Frame) {
 	}
 	if !l.req.Addr.Wild() {
 		if te := p.tab.Lookup(l.req.Addr); te != nil {
-			l.meet(p)
+			l.meet(p, l.laneExport(te))
 			l.handle(p, f, te)
 			l.miss()
 		} else {
@@ -292,7 +300,7 @@ func (l *lane) judge(p *lanePort, f *link.Frame) {
 		}
 		return
 	}
-	l.meet(p)
+	l.meet(p, nil)
 	met := false
 	for _, te := range p.tab.All() {
 		if l.req.Addr.Match(te.Addr()) {
@@ -304,6 +312,16 @@ func (l *lane) judge(p *lanePort, f *link.Frame) {
 		l.lose(p, stats.DropAddress)
 	}
 	l.miss()
+}
+
+// laneExport returns what the lane keeps of an export, nil when it is not one of the lane's.
+func (l *lane) laneExport(te *target.Export) *laneExport {
+	if int(te.ID) < len(l.exports) {
+		if x := l.exports[te.ID]; x != nil && x.te == te {
+			return x
+		}
+	}
+	return nil
 }
 
 // handle has one target act on the frame in l.req.

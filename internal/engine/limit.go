@@ -396,14 +396,14 @@ func (e *Engine) Wake(lane int) (nanotime int64, ok bool) {
 // Limited tells how many requests of an export of a stepped engine wait for their initiators' limits.
 func (e *Engine) Limited(x *Export) int {
 	if l := e.lanes[x.lane]; !l.ended && int(x.Target.ID) < len(l.exports) && l.exports[x.Target.ID] != nil {
-		return l.exports[x.Target.ID].limited
+		return int(l.exports[x.Target.ID].limited)
 	}
 	return 0
 }
 
 // auditLimits is Audit for the requests that wait for limits; limited is how many the order has.
-func (x *laneExport) auditLimits(limited int) error {
-	list, buckets := 0, 0
+func (x *laneExport) auditLimits(limited int32) error {
+	list, buckets := int32(0), 0
 	if x.limits != nil {
 		for b := x.limits.waiters; b != nil; b = b.next {
 			if b.first == nil {

@@ -48,7 +48,9 @@ func (c *limited) limit(l *Limits) {
 
 func (c *limited) le() *laneExport { return c.l.exports[c.x.Target.ID] }
 
-func (c *limited) held(who byte) int { return int(c.le().fair.held[c.le().fair.place(macNumber(who))]) }
+func (c *limited) held(who byte) int {
+	return int(c.le().fair.places[c.le().fair.place(macNumber(who))].held)
+}
 
 // step lets the lane work, looks for what does not fit together, and counts the replies.
 func (c *limited) step() [][]byte {

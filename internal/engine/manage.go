@@ -11,8 +11,9 @@ func (l *lane) addExport(x *Export) error {
 	if err != nil {
 		return err
 	}
-	le := &laneExport{x: x, te: x.Target, ch: ch, places: &l.places, queue: x.QueueLength, backlog: BacklogFactor * x.QueueLength, dataAt: dataOffset, limits: newLimiter(x.Limits)}
-	le.view, _ = ch.(store.Viewer)
+	le := &laneExport{x: x, te: x.Target, ch: ch, places: &l.places, queue: int32(x.QueueLength), backlog: BacklogFactor * int32(x.QueueLength), dataAt: dataOffset, limits: newLimiter(x.Limits)}
+	le.view, le.views = ch.(store.Viewer)
+	le.near, _ = ch.(store.Near)
 	if b, ok := ch.(store.Borrower); ok {
 		le.borrows = b.Borrows()
 	}
@@ -26,11 +27,14 @@ func (l *lane) addExport(x *Export) error {
 		ch.Close()
 		return err
 	}
-	l.slots.reserved += le.queue
+	l.slots.reserved += int(le.queue)
 	x.Target.Stats.Limit.Set(uint64(le.queue))
 	l.stats.Slots.Set(uint64(len(l.slots.slots)))
 	if c, ok := ch.(store.Counting); ok {
 		c.CountTo(&x.Target.Stats.Store)
+	}
+	if len(l.ports) > 1 {
+		le.log = &writeLog{}
 	}
 	for int(x.Target.ID) >= len(l.exports) {
 		l.exports = append(l.exports, nil)
@@ -63,7 +67,7 @@ func (l *lane) settle(x *laneExport) {
 		return
 	}
 	x.ch.Close()
-	l.slots.reserved -= max(0, x.queue-x.used)
+	l.slots.reserved -= int(max(0, x.queue-x.used))
 	x.queue = 0 // replies still to be sent must not count again
 	l.exports[x.te.ID] = nil
 	close(x.drained)
@@ -75,8 +79,8 @@ func (l *lane) setQueueLength(x *Export, n int) {
 		return
 	}
 	le := l.exports[id]
-	l.slots.reserved += max(0, n-le.used) - max(0, le.queue-le.used)
-	le.queue, le.backlog = n, BacklogFactor*n
+	l.slots.reserved += max(0, n-int(le.used)) - int(max(0, le.queue-le.used))
+	le.queue, le.backlog = int32(n), BacklogFactor*int32(n)
 	// Without memory for more the export has what it had: frames past that are dropped and counted.
 	_ = l.slots.grow(l.slotsNeeded(nil))
 	le.te.Stats.Limit.Set(uint64(n))
@@ -89,8 +93,8 @@ func (l *lane) slotsNeeded(more *laneExport) int {
 	queues, beyond := 0, 0
 	add := func(x *laneExport) {
 		if x != nil {
-			queues += x.queue
-			beyond += x.backlog - x.queue
+			queues += int(x.queue)
+			beyond += int(x.backlog - x.queue)
 		}
 	}
 	add(more)
@@ -109,6 +113,11 @@ func (l *lane) addPort(p *Port) error {
 		return err
 	}
 	l.ports = append(l.ports, lp)
+	for _, x := range l.exports {
+		if x != nil && x.log == nil && len(l.ports) > 1 {
+			x.log = &writeLog{}
+		}
+	}
 	return nil
 }
 

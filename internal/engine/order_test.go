@@ -116,7 +116,7 @@ func randomOrder(t *testing.T, seed uint64, ordered bool) string {
 	st := newStore(t, sectors, ctl)
 	x := r.export(e11, st, 64)
 	r.serve(9000, x)
-	r.l.exports[x.Target.ID].queue = 1 + rng.IntN(16) // less room on the store, as much in the export
+	r.l.exports[x.Target.ID].queue = int32(1 + rng.IntN(16)) // less room on the store, as much in the export
 	ctl.Shuffle(1 + rng.IntN(6))
 	model := make([]byte, sectors*512)
 	want := map[uint32][]byte{}

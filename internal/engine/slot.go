@@ -63,7 +63,7 @@ type slot struct {
 	data   []byte // payload: 512 byte aligned, as direct I/O wants it
 	lent   uint64 // with op.Spare: the lane's turn until whose flush the data lies in the receive ring
 	gen    int    // generation of the pool's buffers that data belongs to
-	dataAt int    // where in them data begins: dataOffset or wholeOffset
+	dataAt uint16 // where in them data begins: dataOffset or wholeOffset
 
 	blockers   int   // earlier requests not done that overlap it, one of the two being a write
 	prev, next *slot // arrival order of the export
@@ -207,11 +207,11 @@ func (p *pool) resize(payload, lead int) error {
 }
 
 // attach gives a slot its buffer of the current generation, in which its data begins at the offset at.
-func (p *pool) attach(s *slot, at int) {
+func (p *pool) attach(s *slot, at uint16) {
 	s.gen, s.dataAt = p.gen, at
 	if p.stride > 0 {
 		n := int(s.op.User) % chunkSlots
-		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+at-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
+		s.buf = p.chunks[s.op.User/chunkSlots].mem[n*p.stride+int(at)-reqHeader : (n+1)*p.stride : (n+1)*p.stride]
 		s.data = s.buf[reqHeader:]
 	}
 }

@@ -108,9 +108,9 @@ func (l *lane) audit() error {
 		if x == nil {
 			continue
 		}
-		used += x.used
-		reserved += max(0, x.queue-x.used)
-		onStore += x.onStore
+		used += int(x.used)
+		reserved += int(max(0, x.queue-x.used))
+		onStore += int(x.onStore)
 		if err := x.audit(); err != nil {
 			return fmt.Errorf("%v: %w", x.te.Addr(), err)
 		}
@@ -167,7 +167,7 @@ func (l *lane) auditPlaces() error {
 }
 
 func (x *laneExport) audit() error {
-	var held, writes, waiting, onStore, ready, limited int
+	var held, writes, waiting, onStore, ready, limited int32
 	for s := x.first; s != nil; s = s.next {
 		if s.exp != x {
 			return fmt.Errorf("slot %d is in the order of another export", s.op.User)
@@ -202,9 +202,9 @@ func (x *laneExport) audit() error {
 			return fmt.Errorf("slot %d runs beside %d requests that overlap it", s.op.User, blockers)
 		}
 	}
-	list := 0
-	for n := range x.fair.first {
-		for s := x.fair.first[n]; s != nil; s = s.nextReady {
+	list := int32(0)
+	for n := range x.fair.places {
+		for s := x.fair.places[n].first; s != nil; s = s.nextReady {
 			list++
 		}
 	}

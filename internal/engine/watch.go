@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"encoding/binary"
+
 	"goaoe/aoe"
 	"goaoe/internal/stats"
 	"goaoe/internal/target"
@@ -14,22 +16,30 @@ const (
 
 // seen is a request that was remembered: a hash of who asked for what, its tag, and the slot that it got.
 type seen struct {
-	key    uint64
+	key    uint32
 	tag    uint32
 	slot   uint32
 	serial uint32 // of the slot at that time: as long as it is the same the request is not answered; 0: it got no slot
 }
 
-// look tells whether a request repeats an earlier one (stats.Export.Retransmits says when), and remembers it.
-func (x *laneExport) look(p *pool, src uint64, tag uint32, spec *target.IOSpec) (e *seen, repeats bool) {
-	key := (src<<16 | uint64(spec.Kind)<<8 | uint64(uint8(spec.Count))) ^ (spec.LBA+1)*0x9e3779b97f4a7c15
-	key *= 0xd6e8feb86659fd93
-	e = &x.recent[key>>(64-seenBits)]
-	if e.key != key {
-		e.key, e.tag, e.serial = key, tag, 0
+// seenKey is a hash of who asks for what: of the address as in lane.src and of the ATA registers, which a repetition has, too.
+func seenKey(src uint64, frame []byte) uint64 {
+	what := binary.LittleEndian.Uint64(frame[24:]) ^ uint64(binary.LittleEndian.Uint32(frame[32:]))*0x9e3779b97f4a7c15
+	return (what ^ src<<16) * 0xd6e8feb86659fd93
+}
+
+// seenAt is the place of a key in laneExport.recent.
+func seenAt(key uint64) int { return int(key >> (64 - seenBits)) }
+
+// look tells whether a request repeats an earlier one (stats.Export.Retransmits says when), and remembers it. key is its seenKey.
+func (x *laneExport) look(p *pool, key uint64, tag uint32, kind target.IOKind) (e *seen, repeats bool) {
+	e = &x.recent[seenAt(key)]
+	rest := uint32(key >> (32 - seenBits))
+	if e.key != rest {
+		e.key, e.tag, e.serial = rest, tag, 0
 		return e, false
 	}
-	running := spec.Kind != target.IOFlush && e.serial != 0 && p.slots[e.slot].serial == e.serial
+	running := kind != target.IOFlush && e.serial != 0 && p.slots[e.slot].serial == e.serial
 	repeats = running || e.tag == tag
 	e.tag = tag
 	if !running {
@@ -45,21 +55,42 @@ func (e *seen) keep(s *slot) {
 	}
 }
 
-// meet counts a request of an initiator and remembers its entry for what follows. In most batches the next frame is from the same one.
-func (l *lane) meet(p *lanePort) {
+// meet counts a request of an initiator and remembers its entry for what follows. x is the export that it is for, nil where that is not one of the lane's.
+// In most batches the next frame is from the same one, and most exports have one initiator.
+func (l *lane) meet(p *lanePort, x *laneExport) {
 	src, addr := l.req.Src.Key(), l.req.Addr.Key()
 	if l.ini != nil && src == l.src && addr == l.iniAddr && p == l.iniPort {
 		l.ini.Requests.Inc()
 		return
 	}
-	e := l.inis.Find(src, addr, l.now)
+	var e *stats.Initiator
+	if x != nil && x.ini != nil && x.src == src {
+		e = x.ini
+	} else {
+		e = l.find(src, addr)
+		if x != nil && l.inis.Places(e) {
+			x.src, x.ini = src, e
+		}
+	}
 	l.src, l.iniAddr, l.iniPort = src, addr, p
 	e.Requests.Inc()
 	e.LastSeen.Set(uint64(l.now))
-	if e.Iface.Load() != p.port.id {
-		e.Iface.Set(p.port.id)
-	}
+	e.MetOn(p.port.id)
 	l.ini = e
+}
+
+// find returns the entry of an initiator. If it was another's before, no export may keep it as that one's.
+func (l *lane) find(src uint64, addr uint32) *stats.Initiator {
+	moves := l.inis.Moves()
+	e := l.inis.Find(src, addr, l.now)
+	if l.inis.Moves() != moves {
+		for _, x := range l.exports {
+			if x != nil && x.ini == e {
+				x.ini = nil
+			}
+		}
+	}
+	return e
 }
 
 // miss counts a request that got no reply for its initiator. One to a wildcard counts once, and only when nobody answered.
@@ -109,6 +140,7 @@ func (l *lane) answeredSlot(s *slot) {
 		class = stats.ClassWrite
 	}
 	s.exp.te.Stats.Latency[class].Observe(ns)
+	l.latency[class] = ns
 	s.ini.BusyNs.Add(uint64(max(ns, 0)))
 }
 
@@ -155,7 +187,7 @@ func (e *Engine) Initiators() []InitiatorSnapshot {
 	var all []InitiatorSnapshot
 	others := -1
 	for _, l := range e.lanes {
-		l.inis.Snapshots(func(mac uint64, addr uint32, iface uint64, s stats.InitiatorSnapshot) {
+		l.inis.Snapshots(func(mac uint64, addr, iface uint32, s stats.InitiatorSnapshot) {
 			if mac == 0 {
 				if others >= 0 {
 					all[others].InitiatorSnapshot = all[others].Add(s)
@@ -163,7 +195,7 @@ func (e *Engine) Initiators() []InitiatorSnapshot {
 				}
 				others = len(all)
 			}
-			if iface > 0 && iface <= uint64(len(names)) {
+			if iface > 0 && int(iface) <= len(names) {
 				s.Interface = names[iface-1]
 			}
 			a := aoe.Addr{Major: uint16(addr >> 8), Minor: uint8(addr)}
@@ -174,12 +206,12 @@ func (e *Engine) Initiators() []InitiatorSnapshot {
 }
 
 // name gives an interface's name its number, from 1; e.mu is held. Numbers are never used again for another name.
-func (e *Engine) name(n string) uint64 {
+func (e *Engine) name(n string) uint32 {
 	for i, s := range e.names {
 		if s == n {
-			return uint64(i + 1)
+			return uint32(i + 1)
 		}
 	}
 	e.names = append(e.names[:len(e.names):len(e.names)], n)
-	return uint64(len(e.names))
+	return uint32(len(e.names))
 }

@@ -124,7 +124,6 @@ var edits = []edit{
 				if o.blockers--; o.blockers == 0 || stats.Broken("order-retire") {
 					o.blockers = 0
 `},
-	{"internal/engine/order.go", "import (\n	\"bytes\"\n", "import (\n	\"bytes\"\n	\"goaoe/internal/stats\"\n"},
 	{"internal/engine/lane.go", "q.frames[q.cur].Time < p.frames[p.cur].Time", "q.frames[q.cur].Time < p.frames[p.cur].Time && !stats.Broken(\"merge\")"},
 	{"internal/engine/io.go", "len(l.ports) > 1 && x.log.overtaken(f, p, start, end, l.now)", "len(l.ports) > 1 && !stats.Broken(\"stale\") && x.log.overtaken(f, p, start, end, l.now)"},
 	{"internal/engine/io.go", "op.Durable, op.Len = s.io.Durable, 0\n", "op.Durable, op.Len = s.io.Durable && !stats.Broken(\"durable\"), 0\n"},

@@ -46,31 +46,48 @@ func bucketOf(ns int64) int {
 	return (power-minShift)*perPower + int(v>>(power-2)&(perPower-1)) + 1
 }
 
-// Histogram is a distribution of times that a lane adds to.
+// perLine is how many buckets have a cache line of 64 bytes together with their sum.
+const perLine = 7
+
+// Histogram is a distribution of times that a lane adds to. Buckets that lie side by side have a sum of their own, in the same cache line: with many exports
+// each line that is touched has to come from far away.
 type Histogram struct {
-	sum Single
-	n   [NumBuckets]Single
+	lines [(NumBuckets + perLine - 1) / perLine]struct {
+		sum Single
+		n   [perLine]Single
+	}
 }
 
 // Observe adds one time in nanoseconds. It belongs to the lane.
 func (h *Histogram) Observe(ns int64) {
-	h.sum.Add(uint64(max(ns, 0)))
-	h.n[bucketOf(ns)].Inc()
+	b := uint(bucketOf(ns))
+	l := &h.lines[b/perLine]
+	l.sum.Add(uint64(max(ns, 0)))
+	l.n[b%perLine].Inc()
 }
+
+// At is where Observe of such a time adds to, for who wants to have it near in time.
+func (h *Histogram) At(ns int64) *Single { return &h.lines[uint(bucketOf(ns))/perLine].sum }
 
 // ObserveShared is Observe for a histogram with several writers, all of whom use it.
 func (h *Histogram) ObserveShared(ns int64) {
-	h.sum.addShared(uint64(max(ns, 0)))
-	h.n[bucketOf(ns)].addShared(1)
+	b := uint(bucketOf(ns))
+	l := &h.lines[b/perLine]
+	l.sum.addShared(uint64(max(ns, 0)))
+	l.n[b%perLine].addShared(1)
 }
 
 // Snapshot returns what was added up to now. What is added meanwhile may be in the buckets and not yet in the sum, or the reverse.
 func (h *Histogram) Snapshot() HistogramSnapshot {
-	s := HistogramSnapshot{SumNs: h.sum.Load()}
-	for i := range h.n {
-		if n := h.n[i].Load(); n > 0 {
-			s.Count += n
-			s.Buckets = append(s.Buckets, Bucket{bound(i), n})
+	var s HistogramSnapshot
+	for i := range h.lines {
+		l := &h.lines[i]
+		s.SumNs += l.sum.Load()
+		for j := range l.n {
+			if n := l.n[j].Load(); n > 0 {
+				s.Count += n
+				s.Buckets = append(s.Buckets, Bucket{bound(i*perLine + j), n})
+			}
 		}
 	}
 	return s
@@ -78,9 +95,12 @@ func (h *Histogram) Snapshot() HistogramSnapshot {
 
 // carry adds what another histogram has.
 func (h *Histogram) carry(from *Histogram) {
-	h.sum.Add(from.sum.Load())
-	for i := range from.n {
-		h.n[i].Add(from.n[i].Load())
+	for i := range from.lines {
+		to, from := &h.lines[i], &from.lines[i]
+		to.sum.Add(from.sum.Load())
+		for j := range from.n {
+			to.n[j].Add(from.n[j].Load())
+		}
 	}
 }
 

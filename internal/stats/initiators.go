@@ -17,24 +17,36 @@ const (
 )
 
 // Initiator counts what one initiator did with one export, or in a table's last entry what all those did that had no place. It belongs to
-// the lane.
+// the lane. What a read touches is one cache line of 64 bytes, a write needs two.
 type Initiator struct {
-	Requests, LastSeen, LastATA, Iface Single // the times are Unix nanoseconds; Iface is a number that the table's owner knows
-	InFlight, BusyNs                   Single
-	Reads, ReadBytes                   Single
-	Writes, WriteBytes                 Single
-	Errors, Rejects, Denied, Drops     Single
-	Retransmits, Limited               Single
+	where                Single // number of the interface << 32 | shelf << 8 | slot
+	Requests             Single
+	LastSeen, LastATA    Single // Unix nanoseconds
+	InFlight, BusyNs     Single
+	Reads, ReadBytes     Single
+	Writes, WriteBytes   Single
+	Errors, Rejects      Single
+	Denied, Drops        Single
+	Retransmits, Limited Single
 
 	gen   atomic.Uint64 // odd while the entry changes hands
 	mac   atomic.Uint64 // 48 bits, big-endian; 0: free
-	addr  atomic.Uint32 // shelf << 8 | slot
 	first atomic.Int64  // Unix nanoseconds of the first request
+	_     [5]uint64     // up to a whole line
 }
+
+// MetOn tells on which interface the initiator was met last, by a number that the table's owner knows.
+func (e *Initiator) MetOn(iface uint32) {
+	if w := e.where.Load(); uint32(w>>32) != iface {
+		e.where.Set(uint64(iface)<<32 | w&(1<<32-1))
+	}
+}
+
+func (e *Initiator) addr() uint32 { return uint32(e.where.Load()) }
 
 func (e *Initiator) counters() []*Single {
 	return []*Single{
-		&e.Requests, &e.LastSeen, &e.LastATA, &e.Iface, &e.InFlight, &e.BusyNs, &e.Reads, &e.ReadBytes, &e.Writes, &e.WriteBytes,
+		&e.Requests, &e.LastSeen, &e.LastATA, &e.InFlight, &e.BusyNs, &e.Reads, &e.ReadBytes, &e.Writes, &e.WriteBytes,
 		&e.Errors, &e.Rejects, &e.Denied, &e.Drops, &e.Retransmits, &e.Limited,
 	}
 }
@@ -46,9 +58,16 @@ type Initiators struct {
 	others  Initiator
 	order   [maxEntries]uint16 // the entries in use, so that readers need not look at all; one that is in it stays
 	used    atomic.Int32       // how many
+	moves   uint64             // for the lane: how often an entry has changed hands
 }
 
-// NewInitiators makes an empty table. Its memory of half a megabyte is used as it fills.
+// Places tells whether an entry is that of one initiator, and not the one that stands for all others.
+func (t *Initiators) Places(e *Initiator) bool { return e != &t.others }
+
+// Moves tells how often an entry that Find returned before has become another's. It belongs to the lane.
+func (t *Initiators) Moves() uint64 { return t.moves }
+
+// NewInitiators makes an empty table. Its memory of less than a megabyte is used as it fills.
 func NewInitiators() *Initiators { return new(Initiators) }
 
 // place mixes an initiator and an address into the two sets where they may be.
@@ -63,12 +82,12 @@ func (t *Initiators) Find(mac uint64, addr uint32, now int64) *Initiator {
 	a, b := place(mac, addr)
 	key := mac<<16 | uint64(addr>>8)
 	for i := a; i < a+ways; i++ {
-		if t.keys[i] == key && t.entries[i].addr.Load() == addr {
+		if t.keys[i] == key && t.entries[i].addr() == addr {
 			return &t.entries[i]
 		}
 	}
 	for i := b; i < b+ways; i++ {
-		if t.keys[i] == key && t.entries[i].addr.Load() == addr {
+		if t.keys[i] == key && t.entries[i].addr() == addr {
 			return &t.entries[i]
 		}
 	}
@@ -99,15 +118,17 @@ func (t *Initiators) add(a, b int, key uint64, addr uint32, now int64) *Initiato
 		c.reset(0)
 	}
 	e.mac.Store(key >> 16)
-	e.addr.Store(addr)
+	e.where.reset(uint64(addr))
 	e.first.Store(now)
 	t.keys[i] = key
 	e.gen.Add(1)
-	if fresh {
-		n := t.used.Load()
-		t.order[n] = uint16(i)
-		t.used.Store(n + 1)
+	if !fresh {
+		t.moves++
+		return e
 	}
+	n := t.used.Load()
+	t.order[n] = uint16(i)
+	t.used.Store(n + 1)
 	return e
 }
 
@@ -128,17 +149,17 @@ func (t *Initiators) look(set int) (free, used, oldest int) {
 	return free, used, oldest
 }
 
-// Snapshots calls fn for each entry that is in use, and last for the one of all others, with mac 0, if there were any. iface is the
-// entry's Iface.
-func (t *Initiators) Snapshots(fn func(mac uint64, addr uint32, iface uint64, s InitiatorSnapshot)) {
+// Snapshots calls fn for each entry that is in use, and last for the one of all others, with mac 0, if there were any. iface is what
+// MetOn was told.
+func (t *Initiators) Snapshots(fn func(mac uint64, addr, iface uint32, s InitiatorSnapshot)) {
 	for _, i := range t.order[:t.used.Load()] {
 		e := &t.entries[i]
 		for range 3 { // it changes hands once in ten minutes at most
 			gen := e.gen.Load()
-			mac, addr, iface, s := e.mac.Load(), e.addr.Load(), e.Iface.Load(), e.snapshot()
+			mac, where, s := e.mac.Load(), e.where.Load(), e.snapshot()
 			if gen&1 == 0 && e.gen.Load() == gen {
 				s.MAC = macText(mac)
-				fn(mac, addr, iface, s)
+				fn(mac, uint32(where), uint32(where>>32), s)
 				break
 			}
 		}

@@ -9,7 +9,7 @@ import (
 
 func list(t *Initiators) map[uint64]InitiatorSnapshot {
 	m := map[uint64]InitiatorSnapshot{}
-	t.Snapshots(func(mac uint64, addr uint32, iface uint64, s InitiatorSnapshot) { m[mac<<16|uint64(addr)&0xffff] = s })
+	t.Snapshots(func(mac uint64, addr uint32, iface uint32, s InitiatorSnapshot) { m[mac<<16|uint64(addr)&0xffff] = s })
 	return m
 }
 
@@ -24,12 +24,12 @@ func TestInitiators(t *testing.T) {
 	}
 	a.Requests.Add(3)
 	a.LastSeen.Set(uint64(now))
-	a.Iface.Set(4)
+	a.MetOn(4)
 	if tab.Find(0x020000000001, 0x000101, now+1) != a {
 		t.Fatal("an entry is not found again")
 	}
 	n := 0
-	tab.Snapshots(func(mac uint64, addr uint32, iface uint64, s InitiatorSnapshot) {
+	tab.Snapshots(func(mac uint64, addr uint32, iface uint32, s InitiatorSnapshot) {
 		n++
 		if mac == 0x020000000001 && addr == 0x101 {
 			if iface != 4 || s.MAC != "02:00:00:00:00:01" || s.Requests != 3 || s.FirstSeen.UnixNano() != now || s.LastSeen.UnixNano() != now || !s.LastATA.IsZero() {
@@ -109,7 +109,7 @@ func TestInitiatorsReaders(t *testing.T) {
 		go func() {
 			defer wg.Done()
 			for {
-				tab.Snapshots(func(mac uint64, addr uint32, _ uint64, s InitiatorSnapshot) {
+				tab.Snapshots(func(mac uint64, addr uint32, _ uint32, s InitiatorSnapshot) {
 					if mac != 0 && addr != uint32(mac&0xff) {
 						t.Errorf("MAC %#x with address %#x", mac, addr)
 					}

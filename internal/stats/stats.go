@@ -139,31 +139,33 @@ const (
 
 // Export counts what happened to one export. The fields of type Counter may be added to by any goroutine (lane 0 answers wildcards for
 // all exports, and the slow path has goroutines of its own), those of type Single and Latency by the export's lane only.
+//
+// What each request adds to comes first and fills one cache line of 64 bytes; of a histogram one line is touched.
 type Export struct {
-	Reads, Writes, Flushes, Discards Single  // requests done with success
-	ReadBytes, WriteBytes            Single  // of them
-	Others                           Counter // requests answered without storage
-	Slow                             Counter // requests handed to the slow path
-	Views                            Single  // reads served without a copy
-	Waits                            Single  // requests that waited for an overlapping one
-	Stalls                           Single  // requests that waited for room on the store
-	Limited                          Single  // requests that waited for their initiator's limits
+	// Held and OnStore are the requests in the engine now, and those of them that are operations on the store.
+	Held, OnStore      Single
+	Ops, Batches       Single // operations handed to the store, and turns of the lane with any
+	Reads, ReadBytes   Single // requests done with success, and their bytes
+	Writes, WriteBytes Single
+	Latency            [NumClasses]Histogram
+	Store              Store
+	Flushes, Discards  Single
+	Others             Counter // requests answered without storage
+	Slow               Counter // requests handed to the slow path
+	Views              Single  // reads served without a copy
+	Waits              Single  // requests that waited for an overlapping one
+	Stalls             Single  // requests that waited for room on the store
+	Limited            Single  // requests that waited for their initiator's limits
 	// Retransmits counts storage requests that repeat an earlier one: the same initiator asks for the same once more while the first is not
 	// answered, or with the same tag. That a request repeats an answered one under a new tag (Linux does, when the reply was lost)
 	// cannot be told from a second request, and is not counted.
 	Retransmits Single
+	Limit       Single              // the queue length
 	Errors      [NumErrors]Single   // error replies because storage failed
 	LastErrno   Single              // what the operating system said the last time that it did
 	Rejects     [NumRejects]Counter // error replies because of the request
 	Drops       [NumDrops]Counter   // no reply
 
-	// Held and OnStore are the requests in the engine now, and those of them that are operations on the store. Limit is the queue length.
-	Held, OnStore, Limit Single
-
-	Ops, Batches Single // operations handed to the store, and turns of the lane with any
-	Store        Store
-
-	Latency      [NumClasses]Histogram
 	OtherLatency Histogram // of Others and Rejects; added to by ObserveShared
 }
 

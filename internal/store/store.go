@@ -96,6 +96,13 @@ type Borrower interface {
 	Borrows() bool
 }
 
+// Near is an optional ability of a Channel: what an operation will touch of it can be fetched into the processor's caches ahead. With many channels it is in
+// none of them.
+type Near interface {
+	// Ahead has the processor begin to fetch the channel's own part, and with deep what that points to: for that it should be there already.
+	Ahead(deep bool)
+}
+
 // Counting is an optional ability of a Channel: it counts how often it made data durable.
 type Counting interface {
 	// CountTo says where. It is called once, before the first Submit; what is there is added to by the lane's goroutine only.

@@ -16,8 +16,8 @@ type Table struct {
 
 // entry is one place of the table; e is nil where it is free.
 type entry struct {
-	key uint32
-	e   *Export
+	key, id uint32 // id is the export's, for who wants to look at nothing of the export itself
+	e       *Export
 }
 
 // NewTable makes a table of the exports, which may be none. Two exports with the same address are an error.
@@ -38,18 +38,26 @@ func NewTable(exports []*Export) (*Table, error) {
 		for t.slots[j].e != nil {
 			j = (j + 1) & t.mask
 		}
-		t.slots[j] = entry{k, e}
+		t.slots[j] = entry{k, e.ID, e}
 	}
 	return t, nil
 }
 
 // Lookup returns the export at the exact address a, or nil. Wildcards find nothing: go through All with Addr.Match.
-func (t *Table) Lookup(a aoe.Addr) *Export {
-	k := a.Key()
+func (t *Table) Lookup(a aoe.Addr) *Export { return t.find(a.Key()).e }
+
+// Find returns the export at the exact address with the key k (aoe.Addr.Key), or nil, and its ID, without a look at the export's own memory.
+func (t *Table) Find(k uint32) (e *Export, id uint32) {
+	s := t.find(k)
+	return s.e, s.id
+}
+
+// find returns the place of a key, or the free one that ends the search for it.
+func (t *Table) find(k uint32) *entry {
 	for j := spread(k) & t.mask; ; j = (j + 1) & t.mask {
 		s := &t.slots[j]
 		if s.e == nil || s.key == k {
-			return s.e
+			return s
 		}
 	}
 }

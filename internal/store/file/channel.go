@@ -17,26 +17,28 @@ type executor interface {
 	gathering(c *channel)           // c has something gathered: call its emit before what was submitted is handed over
 }
 
-// channel is one lane's way to one store. It groups what waits for fdatasync.
+// channel is one lane's way to one store. It groups what waits for fdatasync. What a read touches comes first and fills two cache lines of 64 bytes.
 type channel struct {
-	s        *Store
-	x        executor
-	pool     *pool    // threads: runs everything; io_uring: discards of devices, made when first needed
-	noNow    bool     // io_uring: the kernel does not read from its page cache without io_uring in a way that never waits
-	fixed    [2]int   // io_uring: what stands for Store.fd and Store.bufFD in the ring; 0 before the first use
-	waiting  opList   // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
-	covered  opList   // those that the sync in flight covers
-	nWaiting int      // length of waiting
-	nFlush   int      // flushes among them
-	nWrites  int      // durable writes whose transfer is in flight
-	stale    int      // turns that passed without the end of a transfer while something waits
-	syncing  bool     // a sync is in flight
-	fails    uint64   // syncs that failed
-	marked   bool     // known to the executor as dirty: it asks wantSync in each turn
-	syncOp   store.Op // threads: the sync itself
+	s   *Store
+	x   executor
+	run run // transfers that are to become one
+
+	fixed    [2]int // io_uring: what stands for Store.fd and Store.bufFD in the ring; 0 before the first use
+	fails    uint64 // syncs that failed
 	count    *stats.Store
-	run      run  // transfers that are to become one
-	listed   bool // known to the executor as gathering
+	nWrites  int    // durable writes whose transfer is in flight
+	nWaiting int    // length of waiting
+	stale    uint32 // turns that passed without the end of a transfer while something waits
+	listed   bool   // known to the executor as gathering
+	noNow    bool   // io_uring: the kernel does not read from its page cache without io_uring in a way that never waits
+	syncing  bool   // a sync is in flight
+	marked   bool   // known to the executor as dirty: it asks wantSync in each turn
+
+	waiting opList   // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
+	covered opList   // those that the sync in flight covers
+	nFlush  int      // flushes among them
+	pool    *pool    // threads: runs everything; io_uring: discards of devices, made when first needed
+	syncOp  store.Op // threads: the sync itself
 }
 
 // States of an operation, in Op.X.State.
@@ -124,6 +126,15 @@ func keep(op *store.Op) {
 			copy(op.Spare, op.Buf)
 			op.Buf, op.Spare = op.Spare, nil
 		}
+	}
+}
+
+// Ahead implements store.Near.
+func (c *channel) Ahead(deep bool) {
+	if deep {
+		sys.Prefetch(c.s, 1)
+	} else {
+		sys.Prefetch(c, 2)
 	}
 }
 

@@ -22,14 +22,10 @@ import (
 
 // Options say how to open a file or device.
 type Options struct {
-	Offset   int64  // first byte of the window; a multiple of 512
-	Length   int64  // bytes of the window, a multiple of 512; 0: up to the end, also when that grows
-	Direct   bool   // bypass the page cache (O_DIRECT)
-	ReadOnly bool   // open for reading only
-	Force    bool   // use a block device for writing though it is mounted or in use otherwise
-	Engine   string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
-	Workers  int    // threads for each store and lane with Engine "threads"; 0: 16
-	Sync     string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
+	Offset   int64 // first byte of the window; a multiple of 512
+	Direct   bool  // bypass the page cache (O_DIRECT)
+	ReadOnly bool  // open for reading only
+	Force    bool  // use a block device for writing though it is mounted or in use otherwise
 	// PlainFiles names files to io_uring by their descriptors in place of registering them with the ring.
 	PlainFiles bool
 	// NoReadNow leaves single reads from the page cache to io_uring, too.
@@ -39,26 +35,30 @@ type Options struct {
 	// WriteNow writes what need not be durable into the page cache when it is submitted, which may take as long as the kernel makes a writer wait. It
 	// is for io_uring without Direct.
 	WriteNow bool
+	Length   int64  // bytes of the window, a multiple of 512; 0: up to the end, also when that grows
+	Engine   string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
+	Workers  int    // threads for each store and lane with Engine "threads"; 0: 16
+	Sync     string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
 }
 
-// Store is an opened file or device. See store.Store.
+// Store is an opened file or device. See store.Store. What an operation touches comes first and fills a cache line of 64 bytes, with the first part of the options.
 type Store struct {
-	path  string
-	opts  Options
-	fd    int   // with O_DIRECT when Options.Direct
-	bufFD int   // for requests that direct I/O cannot do; fd itself when it is not direct
-	claim claim // keeps others from a block device that we write
-
-	dev     bool  // a block device
-	logical int64 // its logical block in bytes
-	dioMask int64 // direct I/O: offset and length must have none of these bits
+	size    atomic.Int64 // bytes served
+	fd      int          // with O_DIRECT when Options.Direct
+	bufFD   int          // for requests that direct I/O cannot do; fd itself when it is not direct
+	dioMask int64        // direct I/O: offset and length must have none of these bits
 	memMask uintptr
+	dev     bool // a block device
 	each    bool // durable writes carry RWF_DSYNC
+	opts    Options
+
+	path    string
+	claim   claim // keeps others from a block device that we write
+	logical int64 // a block device's logical block in bytes
 	uring   bool
 	workers int
 	notes   []string
 	hook    func(*store.Op) // tests: runs in the worker before an operation
-	size    atomic.Int64    // bytes served
 	syncErr atomic.Uint32   // errno of the first failed fdatasync, 0 before
 
 	mu   sync.Mutex // guards info

@@ -19,15 +19,15 @@ const (
 // run is what is gathered: operations that lie side by side, in their order, linked through Op.X.Run. It is empty when head is nil.
 type run struct {
 	head, tail *store.Op
-	n, bytes   int
 	end        int64 // Op.Off that the next one must have
-	fd         int   // where they go to
+	n, bytes   int32
+	fd         int32 // where they go to
 }
 
 // takes tells whether op can be the next of the run.
 func (r *run) takes(op *store.Op, fd int) bool {
-	return r.head != nil && op.Off == r.end && op.Kind == r.head.Kind && op.Durable == r.head.Durable && fd == r.fd &&
-		r.n < runOps && r.bytes+len(op.Buf) <= runBytes
+	return r.head != nil && op.Off == r.end && op.Kind == r.head.Kind && op.Durable == r.head.Durable && fd == int(r.fd) &&
+		r.n < runOps && int(r.bytes)+len(op.Buf) <= runBytes
 }
 
 // gather starts op, or keeps it until it is known whether what follows goes with it: until emit, in the same turn.
@@ -42,12 +42,12 @@ func (c *channel) gather(op *store.Op) {
 		r.tail.X.Run = op
 		r.tail = op
 		r.n++
-		r.bytes += len(buf)
+		r.bytes += int32(len(buf))
 		r.end += int64(len(buf))
 		return
 	}
 	c.emit()
-	*r = run{head: op, tail: op, n: 1, bytes: len(buf), end: op.Off + int64(len(buf)), fd: fd}
+	*r = run{head: op, tail: op, n: 1, bytes: int32(len(buf)), end: op.Off + int64(len(buf)), fd: int32(fd)}
 	if !c.listed {
 		c.listed = true
 		c.x.gathering(c)
