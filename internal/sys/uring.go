@@ -333,9 +333,6 @@ func (r *Ring) transfer(op uint8, fd int, addr unsafe.Pointer, n int, off int64,
 	return true
 }
 
-// Unqueue takes back the operation that was queued last, which no Enter has handed over.
-func (r *Ring) Unqueue() { r.tail-- }
-
 // Datasync queues an fdatasync of fd. It covers what completed before the Enter that hands it over.
 func (r *Ring) Datasync(fd int, user uint64) bool {
 	e := r.next()

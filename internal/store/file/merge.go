@@ -32,13 +32,13 @@ func (r *run) takes(op *store.Op, fd int) bool {
 
 // gather starts op, or keeps it until it is known whether what follows goes with it: until emit, in the same turn.
 func (c *channel) gather(op *store.Op) {
-	if op.Kind == store.Discard || c.s.opts.NoMerge {
+	if op.Kind == store.Discard {
 		c.x.start(c, op)
 		return
 	}
 	fd, buf, _ := c.s.rest(op)
 	r := &c.run
-	if r.takes(op, fd) {
+	if !c.s.opts.NoMerge && r.takes(op, fd) {
 		r.tail.X.Run = op
 		r.tail = op
 		r.n++

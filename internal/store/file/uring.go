@@ -13,19 +13,17 @@ const ringEntries = 256
 
 // uring is the executor on io_uring.
 type uring struct {
-	ring   *sys.Ring
-	slots  []slot
-	free   []uint32 // indexes of unused slots
-	line   opList   // submitted, but ring or slots were full
-	fin    opList   // finished, for Reap
-	dirt   []*channel
-	retry  bool    // the kernel did not take what is queued
-	box    mailbox // discards of devices come back by it; it signals the ring's eventfd
-	now    sys.Reader
-	last   slot        // the read that was queued last, if it was the last operation and may be in the page cache
-	lastAt uint32      // its place in slots
-	open   []*channel  // with something gathered
-	vec    *sys.Vector // buffers of the runs that are queued in the ring
+	ring  *sys.Ring
+	slots []slot
+	free  []uint32 // indexes of unused slots
+	line  opList   // submitted, but ring or slots were full
+	fin   opList   // finished, for Reap
+	dirt  []*channel
+	retry bool    // the kernel did not take what is queued
+	box   mailbox // discards of devices come back by it; it signals the ring's eventfd
+	now   sys.Reader
+	open  []*channel  // with something gathered
+	vec   *sys.Vector // buffers of the runs that are queued in the ring
 }
 
 // vecPieces is how many buffers the runs have together that one system call hands over.
@@ -108,9 +106,6 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 		return false
 	}
 	x.slots[i] = slot{op, c}
-	if x.last = (slot{}); op.Kind == store.Read && op.X.Run == nil && !c.s.direct() && !c.s.opts.NoReadNow {
-		x.last, x.lastAt = x.slots[i], i
-	}
 	return true
 }
 
@@ -217,7 +212,6 @@ func (x *uring) pump() {
 			continue
 		}
 		x.slots[i] = slot{nil, c}
-		x.last = slot{}
 		if !x.ring.Datasync(c.s.bufFD, uint64(i)) {
 			c.unwantSync()
 			x.free = append(x.free, i)
@@ -231,24 +225,19 @@ func (x *uring) pump() {
 
 // Flush hands over what was submitted.
 func (x *uring) Flush() {
-	x.pump()
-	switch x.ring.Queued() {
-	case 0:
-	case 1:
-		if !x.readNow() {
-			x.enter()
-		}
-	default:
+	if len(x.open) == 1 && x.readNow(x.open[0]) {
+		return
+	}
+	if x.pump(); x.ring.Queued() > 0 {
 		x.enter()
 	}
 }
 
-// readNow does the one operation that is queued without the ring when it is a read of what is in the page cache, and tells whether it did: for a single
-// request that is the shorter way.
-func (x *uring) readNow() bool {
-	op, c := x.last.op, x.last.c
-	x.last = slot{}
-	if op == nil || c.noNow || x.retry {
+// readNow does the one operation that was submitted without the ring when it is a read of what is in the page cache, and tells whether it did: for a single
+// request that is the shorter way. c has something gathered.
+func (x *uring) readNow(c *channel) bool {
+	op := c.run.head
+	if op == nil || op.Kind != store.Read || op.X.Run != nil || c.noNow || c.s.direct() || c.s.opts.NoReadNow || x.line.head != nil || len(x.dirt) > 0 || x.ring.Queued() > 0 {
 		return false
 	}
 	fd, buf, off := c.s.rest(op)
@@ -259,9 +248,7 @@ func (x *uring) readNow() bool {
 	if e != 0 || n != len(buf) {
 		return false
 	}
-	x.ring.Unqueue()
-	x.slots[x.lastAt] = slot{}
-	x.free = append(x.free, x.lastAt)
+	c.run, c.listed, x.open = run{}, false, x.open[:0]
 	c.complete(op, int32(n))
 	return true
 }
