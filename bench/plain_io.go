@@ -213,7 +213,7 @@ func (p *plainLoop) answer(i int32) {
 		copy(q.owner[:], q.owner[q.out:q.n])
 		q.out, q.n = 0, copy(q.msgs[:], q.msgs[q.out:q.n])
 	}
-	q.msgs[q.n] = link.Msg{Head: s.buf[:max(aoe.ATALen+s.n, aoe.MinFrame)]}
+	q.msgs[q.n] = link.Msg{Head: s.buf[:max(aoe.ATALen+s.n, aoe.MinFrame)], Room: true}
 	q.owner[q.n] = i
 	q.n++
 }

@@ -16,7 +16,8 @@ const (
 	pageSize   = 4096 // I/O buffers take whole pages
 	// dataOffset is where the data begins in its pages. The kernel copies a reply's data to 22 bytes behind the start of a page. Were
 	// the source at the start of one, too, every load of that copy would look, by the 12 address bits that processors compare
-	// first, as if it depended on the store just before it, and the copy would take several times as long.
+	// first, as if it depended on the store just before it, and the copy would take several times as long. The header lies in front of it, and in front of that
+	// link.HeadRoom.
 	dataOffset = 512
 	// wholeOffset is where it begins for stores that want whole pages (store.Info.WholePages): the header takes the end of the page in front.
 	wholeOffset = pageSize

@@ -20,7 +20,7 @@ const (
 	// txFirst is how many leave in the first of these turns after the lane had nothing to do; each next one may have one more. So a disk that has nothing to do gets
 	// something again as soon as can be, and more by the time that it is done with that. A lane that is never idle has no time for small parts.
 	txFirst = 2
-	// replySize holds the largest reply that carries no disk data: a reserve list of 248 entries has 1514 bytes.
+	// replySize holds the largest reply that carries no disk data, a reserve list of 248 entries with 1514 bytes, and link.HeadRoom.
 	replySize = 2048
 	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.
 	sendWaitNs = 2_000_000
@@ -114,12 +114,12 @@ func (l *lane) replyBuffer(p *lanePort) []byte {
 	if !l.room(p) {
 		return nil
 	}
-	return p.arena[p.n*replySize : (p.n+1)*replySize : (p.n+1)*replySize]
+	return p.arena[p.n*replySize+link.HeadRoom : (p.n+1)*replySize : (p.n+1)*replySize]
 }
 
 // queueReply queues what was written to the last replyBuffer: the reply of te to a request that arrived at the time at.
 func (l *lane) queueReply(p *lanePort, frame []byte, te *target.Export, at int64) {
-	p.msgs[p.n] = link.Msg{Head: frame}
+	p.msgs[p.n] = link.Msg{Head: frame, Room: true}
 	p.owner[p.n], p.plain[p.n] = nil, plain{te, at}
 	p.n++
 }
@@ -130,7 +130,7 @@ func (l *lane) queueSlot(s *slot, head, body []byte) bool {
 	if p.gone || !l.room(p) {
 		return false
 	}
-	p.msgs[p.n] = link.Msg{Head: head, Body: body}
+	p.msgs[p.n] = link.Msg{Head: head, Body: body, Room: true}
 	p.owner[p.n] = s
 	p.n++
 	return true

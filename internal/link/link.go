@@ -28,11 +28,15 @@ type Frame struct {
 	Tagged bool
 }
 
+// HeadRoom is how many bytes a link may want in front of a frame, for what the kernel is told of it.
+const HeadRoom = 16
+
 // Msg is one frame to send, as up to two pieces that are sent one after the other (a reply's header and its data).
 // The link does not keep either after Send returns. A Msg shorter than 60 bytes is the caller's fault: links do not pad.
 type Msg struct {
 	Head []byte
 	Body []byte // may be nil
+	Room bool   // the HeadRoom bytes in front of Head's first are memory of the same kind, and the link may write there until Send has returned
 	Err  error  // set by Send when this one message was refused (e.g. unreadable mapped memory); the others went out
 }
 

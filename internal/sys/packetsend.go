@@ -11,7 +11,7 @@ import (
 type SendBatch struct {
 	hdrs []unix.Mmsghdr
 	iovs []unix.Iovec // for each message two, and one before them for what is in vnet
-	vnet []vnetHeader // nil without
+	vnet []vnetHeader // for frames without room in front of them; nil without PACKET_VNET_HDR
 	per  int          // iovs of a message
 	// split is how much of a frame above linearMax stays in one piece.
 	split int
@@ -46,10 +46,6 @@ func newSendBatch(n, per int) *SendBatch {
 func NewLinearBatch(n, split int) *SendBatch {
 	b := newSendBatch(n, 3)
 	b.vnet = make([]vnetHeader, n)
-	for i := range b.vnet {
-		b.iovs[3*i].Base = &b.vnet[i][0]
-		b.iovs[3*i].SetLen(VnetLen)
-	}
 	b.split = split
 	return b
 }
@@ -66,16 +62,25 @@ func VnetHeader(n, split int) (h [VnetLen]byte) {
 // Cap returns how many messages fit.
 func (b *SendBatch) Cap() int { return len(b.hdrs) }
 
-// Set makes message i the bytes of head followed by those of body, which may be empty. Both must stay as they are until Send returned.
-func (b *SendBatch) Set(i int, head, body []byte) {
+// Set makes message i the bytes of head followed by those of body, which may be empty. Both must stay as they are until Send returned. room: the VnetLen bytes
+// in front of head belong to it, and are written to, so that the message is one piece less.
+func (b *SendBatch) Set(i int, head, body []byte, room bool) {
 	v := b.iovs[b.per*i : b.per*(i+1)]
-	n := 0
+	n, start, size := 0, unsafe.SliceData(head), len(head)
 	if b.vnet != nil {
-		b.vnet[i] = VnetHeader(len(head)+len(body), b.split)
-		n = 1
+		h := &b.vnet[i]
+		if room {
+			h = (*vnetHeader)(unsafe.Add(unsafe.Pointer(start), -VnetLen))
+			start, size = &h[0], VnetLen+size
+		} else {
+			v[0].Base = &h[0]
+			v[0].SetLen(VnetLen)
+			n = 1
+		}
+		*h = VnetHeader(len(head)+len(body), b.split)
 	}
-	v[n].Base = unsafe.SliceData(head)
-	v[n].SetLen(len(head))
+	v[n].Base = start
+	v[n].SetLen(size)
 	n++
 	if len(body) > 0 {
 		v[n].Base = unsafe.SliceData(body)
@@ -92,6 +97,18 @@ func (b *SendBatch) Set(i int, head, body []byte) {
 // kernel each time that it did so 10 ms ago, and then looks every 20 us whether it can do so again (runtime.retake of Go 1.26): a tenth of the
 // throughput when pinned to one CPU.
 func (b *SendBatch) Send(fd, from, to int) (sent int, errno unix.Errno) {
+	if h := &b.hdrs[from].Hdr; to-from == 1 && h.Iovlen == 1 { // one message in one piece: sendto(2) has less to read
+		for {
+			_, _, e := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(h.Iov.Base)), uintptr(h.Iov.Len), unix.MSG_DONTWAIT, 0, 0)
+			switch e {
+			case 0:
+				return 1, 0
+			case unix.EINTR:
+				continue
+			}
+			return 0, e
+		}
+	}
 	for {
 		n, _, e := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&b.hdrs[from])), uintptr(to-from), unix.MSG_DONTWAIT, 0, 0)
 		switch e {
@@ -106,8 +123,7 @@ func (b *SendBatch) Send(fd, from, to int) (sent int, errno unix.Errno) {
 
 // Clear forgets the memory of the first n messages.
 func (b *SendBatch) Clear(n int) {
-	keep := b.per - 2
-	for i := range n {
-		b.iovs[b.per*i+keep].Base, b.iovs[b.per*i+keep+1].Base = nil, nil
+	for i := range b.iovs[:n*b.per] {
+		b.iovs[i].Base = nil
 	}
 }

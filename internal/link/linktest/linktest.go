@@ -140,21 +140,44 @@ func same(t testing.TB, got, want [][]byte) {
 	}
 }
 
+// guard is how much memory roomy leaves in front of a frame.
+const guard = 32
+
+// roomy returns a frame with guard bytes in front of it.
+func roomy(f []byte) []byte { return append(bytes.Repeat([]byte{0xa5}, guard), f...) }
+
 func sizes(t *testing.T, a, b link.Link) {
 	top := headLen + a.Info().MTU
-	var msgs []link.Msg
-	var want [][]byte
+	var msgs, alone []link.Msg
+	var want, last, rooms [][]byte
 	for i, n := range []int{60, 61, 512, 1060, 1514, top - 1, top} {
 		if n > top {
 			continue
 		}
 		f := Frame(b.Info().MAC, a.Info().MAC, aoe.Addr{}, uint32(i), n)
-		want = append(want, f, f, f)
+		room := roomy(f)
+		rooms = append(rooms, room)
+		whole, split := link.Msg{Head: room[guard:], Room: true}, link.Msg{Head: room[guard : guard+36], Body: f[36:], Room: true}
+		want, last = append(want, f, f, f, f, f), append(last, f)
 		// Err of an earlier use must not stay.
-		msgs = append(msgs, link.Msg{Head: f, Err: errors.New("old")}, link.Msg{Head: f[:36:36], Body: f[36:]}, link.Msg{Head: f[:24], Body: f[24:]})
+		msgs = append(msgs, link.Msg{Head: f, Err: errors.New("old")}, link.Msg{Head: f[:36:36], Body: f[36:]}, link.Msg{Head: f[:24], Body: f[24:]}, whole, split)
+		alone = append(alone, whole)
 	}
 	if n, err := a.Send(msgs); n != len(msgs) || err != nil {
 		t.Fatalf("Send = %d, %v", n, err)
+	}
+	for i := range alone { // the way for one message alone need not be that for many
+		if n, err := a.Send(alone[i : i+1]); n != 1 || err != nil {
+			t.Fatalf("Send = %d, %v", n, err)
+		}
+	}
+	msgs, want = append(msgs, alone...), append(want, last...)
+	for _, room := range rooms {
+		for i, b := range room[:guard-link.HeadRoom] {
+			if b != 0xa5 {
+				t.Fatalf("the byte %d in front of the room in front of a frame was written to", guard-link.HeadRoom-i)
+			}
+		}
 	}
 	for i, m := range msgs {
 		if m.Err != nil {
@@ -283,6 +306,10 @@ func refused(t *testing.T, a, b link.Link) {
 		if (msgs[i].Err != nil) != bad || (bad && !errors.Is(msgs[i].Err, unix.EMSGSIZE)) {
 			t.Errorf("message %d: Err = %v", i, msgs[i].Err)
 		}
+	}
+	alone := []link.Msg{{Head: roomy(long)[guard:], Room: true}}
+	if n, err := a.Send(alone); n != 1 || err != nil || !errors.Is(alone[0].Err, unix.EMSGSIZE) {
+		t.Errorf("Send of one message alone = %d, %v, Err = %v", n, err, alone[0].Err)
 	}
 	same(t, Collect(t, b, 2), [][]byte{ok1, ok2})
 	if err := a.Inject(long); !errors.Is(err, unix.EMSGSIZE) {

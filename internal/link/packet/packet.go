@@ -116,7 +116,7 @@ func (l *Link) Send(msgs []link.Msg) (int, error) {
 		part := msgs[done : done+n]
 		for i := range part {
 			part[i].Err = nil
-			l.batch.Set(i, part[i].Head, part[i].Body)
+			l.batch.Set(i, part[i].Head, part[i].Body, part[i].Room)
 		}
 		k, err := l.flush(part)
 		l.batch.Clear(n)
