@@ -62,7 +62,7 @@ func (o *options) guest(ctx context.Context) error {
 	}
 	before := lookAround()
 	cmd := exec.CommandContext(ctx, guestDir+"/harness/run", "-m", "9000", "-T", fmt.Sprint(limit), "-o", logs, "-l", logs, "-a", guestDir+"/scripts/lib.sh",
-		"-t", fmt.Sprintf("exec %s serve --socket off --log-level warn --state-dir %s/state --write-cache --write-now -i t0 0.1=%s", own, dir, images[0]),
+		"-t", fmt.Sprintf("exec %s serve --socket off --log-level warn --state-dir %s/state --write-cache -i t0 0.1=%s", own, dir, images[0]),
 		"-t", fmt.Sprintf("exec %s 0 2 t0 %s", peer, images[1]), guestDir+"/scripts/speed.sh", fmt.Sprint(reps), fmt.Sprint(secs))
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if o.quiet {
@@ -93,7 +93,7 @@ func parseGuest(in io.Reader, noise string) ([]outcome, error) {
 	var out []outcome
 	for i, w := range guestWork {
 		out = append(out, outcome{ID: numberedFrom("t", i), Title: "Linux driver in a guest: " + w[1], MTU: 9000,
-			Entries: []entry{{Name: "goaoe", Kind: goaoe, Command: "goaoe serve --write-cache --write-now"}, {Name: "vblade", Kind: vblade, Command: "vblade"}},
+			Entries: []entry{{Name: "goaoe", Kind: goaoe, Command: "goaoe serve --write-cache"}, {Name: "vblade", Kind: vblade, Command: "vblade"}},
 			row: row{contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}}, goals: []goal{{what: rate, peer: "vblade", want: 1}},
 				run: (*bench).once}}) // the load generator is not their client
 	}

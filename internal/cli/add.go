@@ -68,7 +68,7 @@ func (s *settingFlags) register(fs *pflag.FlagSet) {
 	list("interface", "i", "interfaces", "interfaces to serve on, by name or glob (default: those of [defaults])")
 	yes("read-only", "read-only", "refuse writes")
 	yes("write-cache", "write-cache", "acknowledge writes before they are durable")
-	yes("write-now", "write-now", "with --write-cache: write into the page cache at once, which waits when the disk is behind")
+	s.byName["write-now"] = settingFlag{"write-now", writeNowFlag(fs, new(string))}
 	yes("direct", "direct-io", "bypass the page cache")
 	yes("discard", "discard", "offer TRIM")
 	list("accept", "", "accept", "initiators that are served; others are not: addresses, names of hosts, access lists")
@@ -84,6 +84,13 @@ func (s *settingFlags) register(fs *pflag.FlagSet) {
 	text("model", "model", "model, up to 40 characters")
 	text("name", "name", "a name of your choice, for commands and tables")
 	fs.StringArrayVarP(&s.set, "set", "o", nil, "any other setting of an export, as KEY=VALUE; may be given several times")
+}
+
+// writeNowFlag adds the flag --write-now, which alone means on, and returns what reads it as the configuration has it.
+func writeNowFlag(fs *pflag.FlagSet, to *string) func() string {
+	fs.StringVar(to, "write-now", string(config.WriteNowAuto), "with --write-cache: `WHEN` the lane itself writes into the page cache: auto, on or off")
+	fs.Lookup("write-now").NoOptDefVal = string(config.WriteNowOn)
+	return func() string { return plainValue("write-now", *to) }
 }
 
 // settings returns what was given.
@@ -125,17 +132,22 @@ func parseSettings(pairs []string, where string) (map[string]string, error) {
 	return out, nil
 }
 
-// plainValue writes a value as the configuration has it: yes, on and 1 of a switch are true, no, off and 0 are false.
+// plainValue writes a value as the configuration has it: yes, on, 1 and true of a switch are the same, and no, off, 0 and false.
 func plainValue(key, value string) string {
-	isSwitch := slices.ContainsFunc(config.ExportKeys(), func(k config.Key) bool { return k.Name == key && k.Type == config.TypeBool })
-	if !isSwitch {
+	keys := config.ExportKeys()
+	i := slices.IndexFunc(keys, func(k config.Key) bool { return k.Name == key })
+	if i < 0 || keys[i].Type != config.TypeBool && !keys[i].Switch() {
 		return value
+	}
+	yes, no := "true", "false"
+	if keys[i].Switch() {
+		yes, no = "on", "off"
 	}
 	switch strings.ToLower(value) {
 	case "yes", "on", "1", "true":
-		return "true"
+		return yes
 	case "no", "off", "0", "false":
-		return "false"
+		return no
 	}
 	return value
 }

@@ -133,7 +133,7 @@ func optionsOf(e *config.Export) []string {
 	add(e.ReadOnly, "read-only")
 	add(e.Direct, "direct-io")
 	add(e.WriteCache, "write-cache")
-	add(e.WriteCache && e.WriteNow, "write-now")
+	add(e.WriteCache && e.WriteNow != config.WriteNowAuto, "write-now="+string(e.WriteNow))
 	add(e.Offset > 0, "offset="+config.FormatSize(e.Offset))
 	add(e.Length > 0, "length="+config.FormatSize(e.Length))
 	add(e.Discard, "discard")

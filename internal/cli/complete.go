@@ -272,6 +272,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"socket":     completeFiles,
 		"svg":        completeFiles,
 		"state-dir":  completeFolders,
+		"write-now":  completeWords("auto", "on", "off"),
 	}
 }
 

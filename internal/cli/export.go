@@ -35,7 +35,7 @@ type exportFlags struct {
 	direct, sync, readOnly  bool
 	macs                    []string
 	writeCache, force       bool
-	writeNow                bool
+	writeNow                func() string
 	serial, model           string
 	iops                    int
 	bandwidth               string
@@ -62,7 +62,7 @@ func newExportCmd(env *Env) *cobra.Command {
 	fs.BoolVarP(&f.readOnly, "read-only", "r", false, "refuse writes")
 	fs.StringSliceVarP(&f.macs, "mac", "m", nil, "initiators (Ethernet addresses) that are served; others are not")
 	fs.BoolVar(&f.writeCache, "write-cache", false, "acknowledge writes before they are durable")
-	fs.BoolVar(&f.writeNow, "write-now", false, "with --write-cache: write into the page cache at once, which waits when the disk is behind")
+	f.writeNow = writeNowFlag(fs, new(string))
 	fs.BoolVar(&f.force, "force", false, "export a device that is in use, or an address that another target has")
 	fs.IntVar(&f.iops, "initiator-iops", 0, "requests per second that each initiator gets at most; 0 is no limit")
 	fs.StringVar(&f.bandwidth, "initiator-bandwidth", "", "bytes per second that each initiator reads and writes at most, e.g. 50M")
@@ -77,7 +77,7 @@ func (f *exportFlags) settings() ([]string, error) {
 	if f.sync && f.writeCache {
 		return nil, Usagef("-s and --write-cache contradict each other").WithHint("give one of them")
 	}
-	set := []string{fmt.Sprintf("direct-io=%v", f.direct), fmt.Sprintf("write-cache=%v", f.writeCache), fmt.Sprintf("write-now=%v", f.writeNow), fmt.Sprintf("read-only=%v", f.readOnly),
+	set := []string{fmt.Sprintf("direct-io=%v", f.direct), fmt.Sprintf("write-cache=%v", f.writeCache), "write-now=" + f.writeNow(), fmt.Sprintf("read-only=%v", f.readOnly),
 		fmt.Sprintf("force=%v", f.force), "io-engine=" + f.process.ioEngine}
 	if f.buffers != "" {
 		n, err := number("-b", "buffer count", f.buffers, 2, 1024)

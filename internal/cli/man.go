@@ -174,7 +174,9 @@ func options(p *roff.Page, c *cobra.Command) {
 		if f.Shorthand != "" && f.ShorthandDeprecated == "" {
 			term = roff.Bold("-"+f.Shorthand) + ", " + term
 		}
-		if meta != "" {
+		if meta != "" && f.NoOptDefVal != "" {
+			term += "[=" + roff.Italic(meta) + "]"
+		} else if meta != "" {
 			term += " " + roff.Italic(strings.ToUpper(meta))
 		}
 		switch f.DefValue {

@@ -37,7 +37,7 @@ type serveFlags struct {
 	force      bool
 	direct     bool
 	writeCache bool
-	writeNow   bool
+	writeNow   func() string
 	readOnly   bool
 	queue      int
 	iops       int
@@ -64,7 +64,7 @@ func newServeCmd(env *Env) *cobra.Command {
 	fs.BoolVar(&f.idle, "idle", false, "start with nothing to serve: exports are added by goaoe add")
 	fs.BoolVar(&f.direct, "direct", false, "bypass the page cache")
 	fs.BoolVar(&f.writeCache, "write-cache", false, "acknowledge writes before they are durable")
-	fs.BoolVar(&f.writeNow, "write-now", false, "with --write-cache: write into the page cache at once, which waits when the disk is behind")
+	f.writeNow = writeNowFlag(fs, new(string))
 	fs.BoolVar(&f.readOnly, "read-only", false, "refuse writes")
 	fs.BoolVar(&f.force, "force", false, "serve a device that is in use, and an address that another target has")
 	fs.IntVar(&f.queue, "queue-length", 0, "requests that an export holds at a time")
@@ -84,7 +84,7 @@ func (f *serveFlags) storage(cmd *cobra.Command) (settings, given []string) {
 	}
 	add("direct", "direct-io", fmt.Sprint(f.direct))
 	add("write-cache", "write-cache", fmt.Sprint(f.writeCache))
-	add("write-now", "write-now", fmt.Sprint(f.writeNow))
+	add("write-now", "write-now", f.writeNow())
 	add("read-only", "read-only", fmt.Sprint(f.readOnly))
 	add("force", "force", fmt.Sprint(f.force))
 	add("queue-length", "queue-length", fmt.Sprint(f.queue))

@@ -111,6 +111,16 @@ const (
 	EngineThreads IOEngine = "threads"
 )
 
+// WriteNow says whether a lane puts writes into the page cache itself.
+type WriteNow string
+
+// The ways of writes into the page cache.
+const (
+	WriteNowAuto WriteNow = "auto" // where nothing that lies on another disk can be held up by it
+	WriteNowOn   WriteNow = "on"   // always
+	WriteNowOff  WriteNow = "off"  // never: io_uring has them
+)
+
 // Export is one target with its effective settings.
 type Export struct {
 	Addr       aoe.Addr `key:"address"`
@@ -133,7 +143,7 @@ type Export struct {
 
 	Direct     bool     `key:"direct-io"`   // bypass the page cache
 	WriteCache bool     `key:"write-cache"` // acknowledge writes before they are durable
-	WriteNow   bool     `key:"write-now"`   // with it: the lane writes into the page cache itself, and waits where the kernel has it wait
+	WriteNow   WriteNow `key:"write-now"`   // with it: whether the lane writes into the page cache itself, and waits where the kernel has it wait
 	ReadOnly   bool     `key:"read-only"`
 	Broadcast  bool     `key:"broadcast"` // announce to everybody even when an access list is in force
 	Announce   bool     `key:"announce"`  // make it known without being asked

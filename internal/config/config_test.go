@@ -47,6 +47,53 @@ func TestSmallestFile(t *testing.T) {
 	}
 }
 
+// TestWriteNowValues: all ways to write write-now, and when it is said to have no effect.
+func TestWriteNowValues(t *testing.T) {
+	for _, tc := range []struct {
+		text, more string
+		want       WriteNow
+		problem    string
+	}{
+		{"", "write-cache = true", WriteNowAuto, ""},
+		{"", "", WriteNowAuto, ""},
+		{`"auto"`, "", WriteNowAuto, ""},
+		{"true", "write-cache = true", WriteNowOn, ""},
+		{"false", "", WriteNowOff, ""},
+		{`"on"`, "write-cache = true", WriteNowOn, ""},
+		{`"off"`, "", WriteNowOff, ""},
+		{`"true"`, "write-cache = true", WriteNowOn, ""}, // by goaoe set of an earlier version
+		{`"false"`, "", WriteNowOff, ""},
+		{`"on"`, "", WriteNowOn, "has no effect"},
+		{"true", "write-cache = true\ndirect-io = true", WriteNowOn, "has no effect"},
+		{"1", "", "", "an integer where a string is expected"},
+		{`"yes"`, "", "", "one of auto, on, off"},
+		{`"Auto"`, "", "", `did you mean "auto"?`},
+	} {
+		line := ""
+		if tc.text != "" {
+			line = "write-now = " + tc.text
+		}
+		cfg, ps := Parse("t.toml", []byte("[[export]]\nsource = \"/x\"\ninterfaces = [\"eth1\"]\n"+tc.more+"\n"+line+"\n"), Options{Sysroot: t.TempDir()})
+		if got := cfg.Exports[0].WriteNow; tc.want != "" && got != tc.want {
+			t.Errorf("%s, %q: %q, want %q", tc.text, tc.more, got, tc.want)
+		}
+		said := ""
+		for _, p := range ps {
+			said += p.String()
+		}
+		if (tc.problem == "") != (said == "") || !strings.Contains(said, tc.problem) || (tc.want == "") != (ps.Err() != nil) {
+			t.Errorf("%s, %q: problems %q, want %q", tc.text, tc.more, said, tc.problem)
+		}
+	}
+	// As the command line writes it.
+	for value, want := range map[string]WriteNow{"true": WriteNowOn, "off": WriteNowOff, "auto": WriteNowAuto} {
+		cfg, ps := Parse("", nil, Options{Args: Args{Interfaces: []string{"eth1"}, Exports: []string{"e0.1=/x"}, Settings: []string{"write-cache=true", "write-now=" + value}}})
+		if ps.Err() != nil || cfg.Exports[0].WriteNow != want {
+			t.Errorf("%s: %q, %v", value, cfg.Exports[0].WriteNow, ps)
+		}
+	}
+}
+
 func TestNumbering(t *testing.T) {
 	cfg := parse(t, `
 [defaults]

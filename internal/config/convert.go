@@ -35,7 +35,9 @@ func convert(k *Key, n *node) (v setting, msg, hint string) {
 	case TypeNames, TypeMembers, TypeRules, TypeLimits:
 		return convertNames(k, n, v)
 	default:
-		if n.kind != kindString {
+		if n.kind == kindBool && k.Switch() {
+			v.str = n.raw
+		} else if n.kind != kindString {
 			return wrong("a string")
 		}
 		return convertString(k, v)
@@ -140,6 +142,9 @@ func convertNames(k *Key, n *node, v setting) (setting, string, string) {
 func convertString(k *Key, v setting) (setting, string, string) {
 	switch k.Type {
 	case TypeEnum:
+		if k.Switch() && (v.str == "true" || v.str == "false") {
+			v.str = map[string]string{"true": "on", "false": "off"}[v.str]
+		}
 		if contains(k.Enum, v.str) {
 			return v, "", ""
 		}

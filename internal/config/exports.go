@@ -111,7 +111,7 @@ func (b *builder) export(own, s *section) Export {
 		Source: s.text("source"), Name: s.text("name"), Pos: own.pos, Keys: map[string]Position{},
 		Offset: s.num("offset"), Length: s.num("length"), SizeRound: s.num("size-round"),
 		QueueLength: int(s.num("queue-length")), BufferCount: int(s.num("buffer-count")),
-		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), WriteNow: s.yes("write-now"), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"), Announce: s.yes("announce"),
+		Direct: s.yes("direct-io"), WriteCache: s.yes("write-cache"), WriteNow: WriteNow(s.text("write-now")), ReadOnly: s.yes("read-only"), Broadcast: s.yes("broadcast"), Announce: s.yes("announce"),
 		Discard: s.yes("discard"), Smart: s.yes("smart"), IOEngine: IOEngine(s.text("io-engine")),
 		Model: s.text("model"), Serial: s.text("serial"), Firmware: s.text("firmware"), PhysicalSector: int(s.num("physical-sector")),
 		AcceptAnyVersion: s.yes("accept-any-version"), Force: s.yes("force"), Disabled: s.yes("disabled"),
@@ -190,7 +190,7 @@ func (b *builder) exportLists(own, s *section, e *Export) {
 			b.problem(Error, s, key, "an empty list would serve nobody", "leave the key out; to undo one of [defaults], name an access list with policy = \"accept\"")
 		}
 	}
-	if e.WriteNow && own.has("write-now") && (!e.WriteCache || e.Direct) {
+	if e.WriteNow == WriteNowOn && own.has("write-now") && (!e.WriteCache || e.Direct) {
 		b.problem(Warning, own, "write-now", "has no effect", "it is for write-cache = true without direct-io")
 	}
 	if e.ReadOnly && own.has("write") {

@@ -86,6 +86,11 @@ func writeKey(b *strings.Builder, k Key) {
 	fmt.Fprintf(b, "#%s = %s%s\n", name, value, note)
 }
 
+// Switch tells whether the key also takes true for on and false for off: one that is on, off, and something else.
+func (k *Key) Switch() bool {
+	return k.Type == TypeEnum && contains(k.Enum, "on") && contains(k.Enum, "off")
+}
+
 // Range says in words which values a key takes; empty when the type says it all.
 func (k Key) Range() string {
 	switch k.Type {

@@ -16,6 +16,7 @@ import (
 const (
 	diskEvery = 10 * time.Second // one line about failures in this time
 	diskCalm  = 30 * time.Second // without a failure for so long a disk is well again
+	pauseCalm = 10 * time.Minute // no line about a pause of the lane's writes when there was one in this time
 	diskHangs = 10 * time.Second // requests on the disk and none of them finished for so long: it hangs
 )
 
@@ -31,6 +32,8 @@ type diskLog struct {
 	done   uint64    // requests finished, as last seen
 	moved  time.Time // when that last rose, or nothing was on the disk
 	hangs  bool
+	pauses uint64    // of the lane's own writes, as last seen
+	paused time.Time // when that last rose
 }
 
 // diskLine is one line of the log.
@@ -53,7 +56,7 @@ func (l *diskLog) look(now time.Time, s *stats.Export) (out []diskLine) {
 		done += errors[i]
 	}
 	if !l.begun {
-		l.begun, l.errors, l.moved = true, errors, now
+		l.begun, l.errors, l.moved, l.pauses = true, errors, now, s.Store.WriteNowPauses.Load()
 	}
 	if done != l.done || s.OnStore.Load() == 0 {
 		if l.hangs {
@@ -64,6 +67,12 @@ func (l *diskLog) look(now time.Time, s *stats.Export) (out []diskLine) {
 	} else if n := s.OnStore.Load(); !l.hangs && now.Sub(l.moved) >= diskHangs {
 		l.hangs = true
 		out = append(out, diskLine{slog.LevelError, fmt.Sprintf("the disk hangs: %s under way, and none finished for %.0f s", requestsOf(n), now.Sub(l.moved).Seconds())})
+	}
+	if n := s.Store.WriteNowPauses.Load(); n != l.pauses {
+		if l.paused.IsZero() || now.Sub(l.paused) >= pauseCalm {
+			out = append(out, diskLine{slog.LevelInfo, "the disk made the lane wait for a write into the page cache: io_uring has the writes for a while (write-now = \"auto\")"})
+		}
+		l.pauses, l.paused = n, now
 	}
 
 	var n uint64

@@ -16,6 +16,7 @@ func TestDiskLog(t *testing.T) {
 	var l diskLog
 	s.Errors[stats.ErrorMedia].Add(7) // of an earlier run: not news
 	s.LastErrno.Set(uint64(unix.EIO))
+	s.Store.WriteNowPauses.Add(3)
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	for _, step := range []struct {
 		at   int // seconds
@@ -44,6 +45,11 @@ func TestDiskLog(t *testing.T) {
 		{80, func() { s.OnStore.Set(0) }, ""},
 		{100, func() {}, ""},
 		{102, func() { s.Errors[stats.ErrorGone].Add(1); s.LastErrno.Set(uint64(unix.ENODEV)) }, "[ERROR the disk fails: 1 request ended with errors: the device is gone; the last was: no such device]"},
+		{104, func() { s.Store.WriteNowPauses.Add(1) }, "[INFO the disk made the lane wait for a write into the page cache: io_uring has the writes for a while (write-now = \"auto\")]"},
+		{106, func() { s.Store.WriteNowPauses.Add(2) }, ""},
+		{700, func() { s.Store.WriteNowPauses.Add(1) }, "[INFO the disk has not failed for 598 s; 1 request had failed before]"},
+		{1299, func() { s.Store.WriteNowPauses.Add(1) }, ""},
+		{1899, func() { s.Store.WriteNowPauses.Add(1) }, "[INFO the disk made the lane wait for a write into the page cache: io_uring has the writes for a while (write-now = \"auto\")]"},
 	} {
 		step.do()
 		got := ""

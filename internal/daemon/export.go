@@ -217,7 +217,7 @@ func openSource(c *config.Export, dir *state.Dir, global *config.Global, sysroot
 			return s
 		}
 	}
-	s.store, s.err = all.Open(s.path, all.Options{Offset: c.Offset, Length: c.Length, Direct: c.Direct, ReadOnly: c.ReadOnly, WriteNow: c.WriteNow,
+	s.store, s.err = all.Open(s.path, all.Options{Offset: c.Offset, Length: c.Length, Direct: c.Direct, ReadOnly: c.ReadOnly, WriteNow: string(c.WriteNow),
 		Force: c.Force, Engine: string(c.IOEngine), IOThreads: global.IOThreads, PlainFiles: !global.RegisteredFiles, NoReadNow: !global.ReadNow, NoMerge: !global.MergeRequests})
 	if s.err != nil {
 		return s

@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -231,29 +232,33 @@ func (e *Engine) AddExport(x *Export) error {
 		return fmt.Errorf("%v: %w", x.Target.Addr(), err)
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	id := -1
-	for i, u := range e.ids {
-		if u == nil {
-			id = i
-			break
-		}
-	}
+	id := slices.Index(e.ids, nil)
 	if id < 0 {
 		id = len(e.ids)
 		e.ids = append(e.ids, nil)
 	}
+	e.ids[id] = x
+	e.mu.Unlock()
 	x.Target.ID = uint32(id)
 	x.lane = link.LaneOf(x.Target.Addr(), len(e.lanes))
 	var err error
 	if cerr := e.lanes[x.lane].call(func(l *lane) { err = l.addExport(x) }); cerr != nil {
-		return cerr
+		err = cerr
 	}
 	if err != nil {
+		e.freeID(x)
 		return fmt.Errorf("%v: %w", x.Target.Addr(), err)
 	}
-	e.ids[id] = x
 	return nil
+}
+
+// freeID makes the ID of an export one for others.
+func (e *Engine) freeID(x *Export) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if int(x.Target.ID) < len(e.ids) && e.ids[x.Target.ID] == x {
+		e.ids[x.Target.ID] = nil
+	}
 }
 
 // RemoveExport stops serving an export that is in no port's table any more, waits until nothing of it is in flight, and
@@ -261,8 +266,14 @@ func (e *Engine) AddExport(x *Export) error {
 // the error says so, and RemoveExport may be called again.
 func (e *Engine) RemoveExport(ctx context.Context, x *Export) error {
 	drained := make(chan struct{})
-	if err := e.lanes[x.lane].call(func(l *lane) { l.removeExport(x, drained) }); err != nil {
+	// When ctx ends before the lane has read this it does so later: the export and its store stay until then, and what asks again finds it done.
+	m, err := e.lanes[x.lane].post(func(l *lane) { l.removeExport(x, drained) })
+	if err != nil {
 		return err
+	}
+	select {
+	case <-m.done:
+	case <-ctx.Done():
 	}
 	select {
 	case <-drained: // before ctx: where both are so, it is removed
@@ -273,11 +284,7 @@ func (e *Engine) RemoveExport(ctx context.Context, x *Export) error {
 			return fmt.Errorf("%v: requests are still in flight on its storage: %w", x.Target.Addr(), ctx.Err())
 		}
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if int(x.Target.ID) < len(e.ids) && e.ids[x.Target.ID] == x {
-		e.ids[x.Target.ID] = nil
-	}
+	e.freeID(x)
 	return nil
 }
 
@@ -315,19 +322,23 @@ func (e *Engine) AddPort(c PortConfig) (*Port, error) {
 	e.ports[p] = true
 	p.id, p.earlier, p.taps = e.name(p.name), e.past[p.name], &e.taps
 	e.mu.Unlock()
-	for _, l := range e.lanes {
+	for i, l := range e.lanes {
 		var err error
 		cerr := l.call(func(l *lane) { err = l.addPort(p) })
 		if err := errors.Join(cerr, err); err != nil {
-			return nil, errors.Join(err, e.RemovePort(p))
+			return nil, errors.Join(err, e.removePort(p, e.lanes[:i]))
 		}
 	}
 	return p, nil
 }
 
 // RemovePort stops serving an interface and closes its links. Replies that are still due on it are lost, as they would be
-// with the interface; the operations behind them finish.
-func (e *Engine) RemovePort(p *Port) error {
+// with the interface; the operations behind them finish. A lane that is held up by a disk for long is not waited for: the links are closed when it goes on, and
+// an error says so.
+func (e *Engine) RemovePort(p *Port) error { return e.removePort(p, e.lanes) }
+
+// removePort is RemovePort; lanes are those that know of the port.
+func (e *Engine) removePort(p *Port, lanes []*lane) error {
 	e.mu.Lock()
 	known := e.ports[p]
 	delete(e.ports, p)
@@ -336,10 +347,26 @@ func (e *Engine) RemovePort(p *Port) error {
 		return nil
 	}
 	var errs []error
-	for _, l := range e.lanes {
-		errs = append(errs, l.call(func(l *lane) { l.removePort(p) }))
+	var waits []*mail
+	for _, l := range lanes {
+		switch m, err := l.post(func(l *lane) { l.removePort(p) }); {
+		case err != nil:
+			errs = append(errs, err)
+		case !l.await(m):
+			waits = append(waits, m)
+			errs = append(errs, fmt.Errorf("interface %s: its sockets stay open until lane %d goes on, which waits for a disk", p.name, l.n))
+		}
 	}
-	errs = append(errs, p.close())
+	if len(waits) == 0 {
+		errs = append(errs, p.close())
+	} else {
+		go func() {
+			for _, m := range waits {
+				<-m.done
+			}
+			_ = p.close() // nobody waits for what it says
+		}()
+	}
 	e.mu.Lock()
 	if e.past == nil {
 		e.past = map[string]stats.PortSnapshot{}
@@ -353,6 +380,9 @@ func (e *Engine) RemovePort(p *Port) error {
 // closed. When ctx ends first the lanes are left as they are and the error says what hangs.
 func (e *Engine) Stop(ctx context.Context) error {
 	var errs []error
+	for _, l := range e.lanes {
+		l.halt()
+	}
 	for _, l := range e.lanes {
 		errs = append(errs, l.stop(ctx))
 	}

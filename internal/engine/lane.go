@@ -1,8 +1,6 @@
 package engine
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"runtime"
 	"sync"
@@ -27,8 +25,6 @@ const (
 	// spinLooks is how often a lane that looks for work does so between two looks at the clock, which take longer.
 	spinLooks = 8
 )
-
-var errStopped = errors.New("the engine has stopped")
 
 // lane is one thread of the engine. Everything in it belongs to that thread, but for the mailbox.
 type lane struct {
@@ -80,18 +76,13 @@ type lane struct {
 	stopping bool
 	ended    bool
 
-	wake  *sys.EventFD
-	mail  atomic.Bool
-	mu    sync.Mutex // guards mails and closed
-	mails []mail
-	shut  bool
-	over  chan struct{} // closed when the thread has ended
-}
-
-// mail is a function for the lane to run between two turns.
-type mail struct {
-	fn   func(*lane)
-	done chan struct{}
+	wake   *sys.EventFD
+	mail   atomic.Bool
+	mu     sync.Mutex // guards mails and closed
+	mails  []*mail
+	shut   bool
+	heldUp atomic.Bool   // it did not read its mail in time when somebody waited last
+	over   chan struct{} // closed when the thread has ended
 }
 
 func newLane(e *Engine, n int) (*lane, error) {
@@ -100,39 +91,6 @@ func newLane(e *Engine, n int) (*lane, error) {
 		return nil, fmt.Errorf("lane %d: %w", n, err)
 	}
 	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators(), part: txFirst}, nil
-}
-
-// call has the lane run fn between two turns, and waits for it.
-func (l *lane) call(fn func(*lane)) error {
-	if l.stepped {
-		return l.callStepped(fn)
-	}
-	m := mail{fn: fn, done: make(chan struct{})}
-	l.mu.Lock()
-	if l.shut {
-		l.mu.Unlock()
-		return errStopped
-	}
-	l.mails = append(l.mails, m)
-	l.mail.Store(true)
-	l.wake.Signal() // under the lock: the lane closes it under the same one
-	l.mu.Unlock()
-	<-m.done
-	return nil
-}
-
-// stop drains the lane and ends its thread.
-func (l *lane) stop(ctx context.Context) error {
-	if l.stepped {
-		return l.stopStepped()
-	}
-	_ = l.call(func(l *lane) { l.stopping = true }) // fails when the lane has ended before, and then over is closed, too
-	select {
-	case <-l.over:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("lane %d: requests are still in flight on storage: %w", l.n, ctx.Err())
-	}
 }
 
 // run is the lane's thread.
@@ -481,19 +439,6 @@ func (l *lane) fault(p *lanePort) {
 	}
 	if err := h.Check(); err != nil && l.eng.opts.Fault != nil {
 		l.eng.opts.Fault(p.port, err)
-	}
-}
-
-// readMail runs what others asked for.
-func (l *lane) readMail() {
-	l.mu.Lock()
-	mails := l.mails
-	l.mails = nil
-	l.mail.Store(false)
-	l.mu.Unlock()
-	for _, m := range mails {
-		m.fn(l)
-		close(m.done)
 	}
 }
 

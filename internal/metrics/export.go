@@ -50,6 +50,8 @@ func (s sender) export(e *control.ExportStats) {
 	s.count(ExportBatches, e.Storage.Batches, a)
 	s.count(ExportSyncs, e.Storage.Syncs, a)
 	s.count(ExportMerged, e.Storage.Merged, a)
+	s.count(ExportWriteNow, e.Storage.WriteNow, a)
+	s.count(ExportWritePauses, e.Storage.WriteNowPauses, a)
 	s.count(ExportSyncWrites, e.Storage.SyncWrites, a)
 	s.count(ExportInFlight, e.InFlight, a)
 	s.count(ExportQueued, e.Queued, a)

@@ -62,7 +62,7 @@ func (f *fake) Stats(context.Context) (*control.Stats, error) {
 			Reads: 3, Writes: 2, Flushes: 1, Discards: 4, Others: 5, ReadBytes: 3 * 4096, WriteBytes: 8192, Errors: 1, Retransmits: 7,
 			ErrorKinds: stats.Counts{"media": 1}, Rejects: 2, RejectKinds: stats.Counts{"range": 2}, Drops: stats.Counts{"mask": 9},
 			InFlight: 6, Limit: 64, Views: 1, Waits: 1, Stalls: 1, Slow: 1,
-			Storage: stats.StoreSnapshot{Ops: 10, Batches: 5, Syncs: 2, SyncWrites: 3, Merged: 4},
+			Storage: stats.StoreSnapshot{Ops: 10, Batches: 5, Syncs: 2, SyncWrites: 3, Merged: 4, WriteNow: 5, WriteNowPauses: 6},
 			Latency: stats.Latency{Read: h(5000, 8192, 8193), Write: h(1e6, 20e9), Flush: h(1e6), Other: h(1000)},
 		}}},
 		Interfaces: []control.InterfaceStats{{Name: "eth1", PortSnapshot: stats.PortSnapshot{RxFrames: 11, RxBytes: 12, RxBatches: 13, TxFrames: 14,

@@ -32,6 +32,8 @@ const (
 	ExportBatches       = "goaoe_export_storage_batches_total"
 	ExportSyncs         = "goaoe_export_syncs_total"
 	ExportMerged        = "goaoe_export_merged_requests_total"
+	ExportWriteNow      = "goaoe_export_write_now_requests_total"
+	ExportWritePauses   = "goaoe_export_write_now_pauses_total"
 	ExportSyncWrites    = "goaoe_export_synced_writes_total"
 	ExportInFlight      = "goaoe_export_in_flight"
 	ExportQueued        = "goaoe_export_queued"
@@ -125,6 +127,8 @@ var Metrics = []Metric{
 	{ExportBatches, counter, export, "Batches that these operations came in."},
 	{ExportSyncs, counter, export, "Times that data was made durable on its own (fdatasync)."},
 	{ExportMerged, counter, export, "Requests that went to the disk with the one before them, as one operation."},
+	{ExportWriteNow, counter, export, "Writes that the lane put into the page cache itself."},
+	{ExportWritePauses, counter, export, "Times that it gave that up for a while, because one took long."},
 	{ExportSyncWrites, counter, export, "Durable writes and flushes that these covered."},
 	{ExportInFlight, gauge, export, "Operations on the storage at this moment."},
 	{ExportQueued, gauge, export, "Requests that wait at this moment."},

@@ -7,7 +7,8 @@ func (e *Export) Snapshot() ExportSnapshot {
 		Reads: e.Reads.Load(), Writes: e.Writes.Load(), Flushes: e.Flushes.Load(), Discards: e.Discards.Load(), Others: e.Others.Load(),
 		ReadBytes: e.ReadBytes.Load(), WriteBytes: e.WriteBytes.Load(), Views: e.Views.Load(), Waits: e.Waits.Load(), Stalls: e.Stalls.Load(), Limited: e.Limited.Load(),
 		Retransmits: e.Retransmits.Load(), Slow: e.Slow.Load(), InFlight: e.OnStore.Load(), Limit: e.Limit.Load(),
-		Storage: StoreSnapshot{Ops: e.Ops.Load(), Batches: e.Batches.Load(), Syncs: e.Store.Syncs.Load(), SyncWrites: e.Store.SyncWrites.Load(), Merged: e.Store.Merged.Load()},
+		Storage: StoreSnapshot{Ops: e.Ops.Load(), Batches: e.Batches.Load(), Syncs: e.Store.Syncs.Load(), SyncWrites: e.Store.SyncWrites.Load(), Merged: e.Store.Merged.Load(),
+			WriteNow: e.Store.WriteNow.Load(), WriteNowPauses: e.Store.WriteNowPauses.Load()},
 		Latency: Latency{
 			Read: e.Latency[ClassRead].Snapshot(), Write: e.Latency[ClassWrite].Snapshot(), Flush: e.Latency[ClassFlush].Snapshot(),
 			Other: e.OtherLatency.Snapshot(),

@@ -45,6 +45,7 @@ func (s *ExportSnapshot) counters() []*uint64 {
 	return []*uint64{
 		&s.Reads, &s.Writes, &s.Flushes, &s.Discards, &s.Others, &s.ReadBytes, &s.WriteBytes, &s.Views, &s.Waits, &s.Stalls, &s.Limited,
 		&s.Retransmits, &s.Slow, &s.Errors, &s.Rejects, &s.Storage.Ops, &s.Storage.Batches, &s.Storage.Syncs, &s.Storage.SyncWrites, &s.Storage.Merged,
+		&s.Storage.WriteNow, &s.Storage.WriteNowPauses,
 	}
 }
 

@@ -52,11 +52,13 @@ type ExportSnapshot struct {
 
 // StoreSnapshot is how requests were grouped on their way to the storage.
 type StoreSnapshot struct {
-	Ops        uint64 `json:"ops"`         // operations handed to the storage (a discard may be several)
-	Batches    uint64 `json:"batches"`     // turns of the lane in which there were any: Ops/Batches is the mean batch
-	Syncs      uint64 `json:"syncs"`       // times that data was made durable on its own (fdatasync)
-	SyncWrites uint64 `json:"sync_writes"` // durable writes and flushes that these covered: SyncWrites/Syncs share one
-	Merged     uint64 `json:"merged"`      // requests that went to the disk with the one before them, as one operation
+	Ops            uint64 `json:"ops"`              // operations handed to the storage (a discard may be several)
+	Batches        uint64 `json:"batches"`          // turns of the lane in which there were any: Ops/Batches is the mean batch
+	Syncs          uint64 `json:"syncs"`            // times that data was made durable on its own (fdatasync)
+	SyncWrites     uint64 `json:"sync_writes"`      // durable writes and flushes that these covered: SyncWrites/Syncs share one
+	Merged         uint64 `json:"merged"`           // requests that went to the disk with the one before them, as one operation
+	WriteNow       uint64 `json:"write_now"`        // writes that the lane put into the page cache itself
+	WriteNowPauses uint64 `json:"write_now_pauses"` // times that it gave that up for a while, because one took long
 }
 
 // PortSnapshot is what happened on one interface, in all lanes.

@@ -171,9 +171,11 @@ type Export struct {
 
 // Store counts inside a store. It is added to by the export's lane.
 type Store struct {
-	Syncs      Single // times that data was made durable on its own (fdatasync)
-	SyncWrites Single // durable writes and flushes that waited for them
-	Merged     Single // requests that went to the disk with the one before them, as one operation
+	Syncs          Single // times that data was made durable on its own (fdatasync)
+	SyncWrites     Single // durable writes and flushes that waited for them
+	Merged         Single // requests that went to the disk with the one before them, as one operation
+	WriteNow       Single // writes that the lane put into the page cache itself
+	WriteNowPauses Single // times that it gave that up for a while, because one took long
 }
 
 // Carry adds the counters of an earlier run of the same export, so that they go on over its restart. Nothing may add to to yet.
@@ -183,6 +185,7 @@ func (to *Export) Carry(from *Export) {
 		{&to.ReadBytes, &from.ReadBytes}, {&to.WriteBytes, &from.WriteBytes}, {&to.Views, &from.Views}, {&to.Waits, &from.Waits},
 		{&to.Stalls, &from.Stalls}, {&to.Limited, &from.Limited}, {&to.Retransmits, &from.Retransmits}, {&to.Ops, &from.Ops}, {&to.Batches, &from.Batches},
 		{&to.Store.Syncs, &from.Store.Syncs}, {&to.Store.SyncWrites, &from.Store.SyncWrites}, {&to.Store.Merged, &from.Store.Merged},
+		{&to.Store.WriteNow, &from.Store.WriteNow}, {&to.Store.WriteNowPauses, &from.Store.WriteNowPauses},
 	} {
 		p[0].Add(p[1].Load())
 	}

@@ -129,17 +129,54 @@ type Store interface {
 	Info() Info
 	// Refresh looks at the underlying object again and returns the new facts: a device or file may have grown or shrunk.
 	Refresh() (Info, error)
-	// Channel makes a lane's channel; set holds the lane's executors.
+	// Channel makes a lane's channel; set holds the lane's executors, and is told what the channel lies on (Join).
 	Channel(set *Set) (Channel, error)
 	// Close closes the underlying object. All channels must be closed.
 	Close() error
 }
 
-// Set holds the executors of one lane, one per kind. The zero value is empty and usable.
+// Set holds the executors of one lane, one per kind, and what its channels lie on. The zero value is empty and usable.
 type Set struct {
 	kinds []string
 	execs []Executor
+	disks []laid
 }
+
+// laid is how many channels of a lane lie on one disk.
+type laid struct {
+	disk     uint64
+	channels int
+}
+
+// Memory is the disk of a store that keeps its blocks in memory: one that never hangs, and is held up by others.
+const Memory uint64 = 0
+
+// Join notes that the lane has a channel on a disk: what hangs as one, named by a number that is its own (the kernel's of the device or file system), or
+// Memory. Each Store.Channel does it, and the channel's Close takes it back with Leave.
+func (s *Set) Join(disk uint64) {
+	for i := range s.disks {
+		if s.disks[i].disk == disk {
+			s.disks[i].channels++
+			return
+		}
+	}
+	s.disks = append(s.disks, laid{disk, 1})
+}
+
+// Leave takes back one Join.
+func (s *Set) Leave(disk uint64) {
+	for i := range s.disks {
+		if s.disks[i].disk == disk {
+			if s.disks[i].channels--; s.disks[i].channels == 0 {
+				s.disks = append(s.disks[:i], s.disks[i+1:]...)
+			}
+			return
+		}
+	}
+}
+
+// Disks is on how many disks the channels of the lane lie. With one, an operation that hangs in the lane holds up nothing that lies elsewhere.
+func (s *Set) Disks() int { return len(s.disks) }
 
 // Get returns the lane's executor of this kind, made by create when it is the first of its kind.
 func (s *Set) Get(kind string, create func() (Executor, error)) (Executor, error) {

@@ -61,10 +61,14 @@ func (v *Vector) Recv(fd int) (int, unix.Errno) {
 }
 
 // Pwrite is pwritev(2) of the pieces from index from on, of which there is at least one, at off of the file fd, with the result as a completion of io_uring has it: how
-// many bytes, or a negative errno. It may wait, and the Go scheduler is told.
+// many bytes, or a negative errno. It may wait, and the Go scheduler is told; unless flags have RWF_NOWAIT, see Writer.Now.
 func (v *Vector) Pwrite(fd, from int, off int64, flags uint32) int32 {
 	list := v.iov[from:]
-	n, _, e := unix.Syscall6(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(off), uintptr(uint64(off)>>32), uintptr(flags))
+	call := unix.Syscall6
+	if flags&unix.RWF_NOWAIT != 0 {
+		call = unix.RawSyscall6
+	}
+	n, _, e := call(unix.SYS_PWRITEV2, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(list))), uintptr(len(list)), uintptr(off), uintptr(uint64(off)>>32), uintptr(flags))
 	if e != 0 {
 		return -int32(e)
 	}

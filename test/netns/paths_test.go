@@ -15,7 +15,7 @@ func TestOtherPaths(t *testing.T) {
 		{"several lanes, busy polling", "lanes = 3\nbusy-poll = \"50us\"\n", ""},
 		{"short ways off", "linear-frames = false\nregistered-files = false\nread-now = false\nmerge-requests = false\n", ""},
 		{"short ways off, direct", "linear-frames = false\nregistered-files = false\nread-now = false\nmerge-requests = false\n", "direct-io = true\n"},
-		{"writes by the lane", "", "write-now = true\n"},
+		{"writes by the ring", "", "write-now = \"off\"\n"},
 		{"no sandbox", "sandbox-capabilities = false\nsandbox-landlock = false\nsandbox-seccomp = false\n", ""},
 	} {
 		t.Run(p.name, func(t *testing.T) {

@@ -16,7 +16,7 @@ type Options struct {
 	Length   int64  // bytes to serve, a multiple of 512; 0: up to the end
 	Direct   bool   // bypass the page cache
 	ReadOnly bool   // open for reading only
-	WriteNow bool   // writes that need not be durable may make the lane wait, see file.Options
+	WriteNow string // "auto", "on" or "off": whether the lane puts writes that need not be durable into the page cache itself, see file.Options
 	Force    bool   // use a device for writing although it is in use otherwise
 	Engine   string // "auto", "io_uring" or "threads"
 	// PlainFiles, NoReadNow and NoMerge turn off ways to be faster, see file.Options.

@@ -26,19 +26,21 @@ type channel struct {
 	fixed    [2]int // io_uring: what stands for Store.fd and Store.bufFD in the ring; 0 before the first use
 	fails    uint64 // syncs that failed
 	count    *stats.Store
-	nWrites  int    // durable writes whose transfer is in flight
+	nWrites  int32  // durable writes whose transfer is in flight
+	nFlush   int32  // flushes that wait
 	nWaiting int    // length of waiting
-	stale    uint32 // turns that passed without the end of a transfer while something waits
+	stale    uint16 // turns that passed without the end of a transfer while something waits
 	listed   bool   // known to the executor as gathering
+	mayWait  bool   // io_uring: the kernel does not write into this file's page cache in a way that never waits
 	noNow    bool   // io_uring: the kernel does not read from its page cache without io_uring in a way that never waits
 	syncing  bool   // a sync is in flight
 	marked   bool   // known to the executor as dirty: it asks wantSync in each turn
 
-	waiting opList   // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
-	covered opList   // those that the sync in flight covers
-	nFlush  int      // flushes among them
-	pool    *pool    // threads: runs everything; io_uring: discards of devices, made when first needed
-	syncOp  store.Op // threads: the sync itself
+	waiting opList     // durable writes whose transfer is done, and flushes: they need a sync that begins from now on
+	covered opList     // those that the sync in flight covers
+	set     *store.Set // of the lane; nil with a Stepped store
+	pool    *pool      // threads: runs everything; io_uring: discards of devices, made when first needed
+	syncOp  store.Op   // threads: the sync itself
 }
 
 // States of an operation, in Op.X.State.
@@ -149,6 +151,9 @@ func (c *channel) Close() {
 	if x, ok := c.x.(*uring); ok {
 		x.forget(c)
 	}
+	if c.set != nil {
+		c.set.Leave(c.s.disk)
+	}
 }
 
 // wait puts op among those that the next sync covers.
@@ -175,7 +180,7 @@ func (c *channel) wantSync() bool {
 	if c.syncing || c.nWaiting == 0 {
 		return false
 	}
-	if c.nFlush == 0 && c.nWrites > 1+c.nWaiting/8 && c.stale < staleTurns {
+	if c.nFlush == 0 && int(c.nWrites) > 1+c.nWaiting/8 && c.stale < staleTurns {
 		c.stale++
 		return false
 	}

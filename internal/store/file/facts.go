@@ -24,7 +24,9 @@ func (s *Store) facts() error {
 		return s.explain("looking at", err)
 	}
 	logical := store.SectorSize
+	s.disk = st.Dev
 	if s.dev {
+		s.disk = st.Rdev
 		if n, err := ioctlInt(s.fd, unix.BLKSSZGET); err == nil && n > 0 {
 			logical = n
 		}

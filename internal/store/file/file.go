@@ -32,13 +32,13 @@ type Options struct {
 	NoReadNow bool
 	// NoMerge carries out each transfer on its own, also when several lie side by side.
 	NoMerge bool
-	// WriteNow writes what need not be durable into the page cache when it is submitted, which may take as long as the kernel makes a writer wait. It
-	// is for io_uring without Direct.
-	WriteNow bool
-	Length   int64  // bytes of the window, a multiple of 512; 0: up to the end, also when that grows
-	Engine   string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
-	Workers  int    // threads for each store and lane with Engine "threads"; 0: 16
-	Sync     string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
+	Length  int64  // bytes of the window, a multiple of 512; 0: up to the end, also when that grows
+	Engine  string // "io_uring", "threads", or "auto" (also ""): io_uring where it works
+	Workers int    // threads for each store and lane with Engine "threads"; 0: 16
+	Sync    string // durable writes: "each" by RWF_DSYNC, "group" by fdatasync, "auto" (also ""): what measured faster
+	// WriteNow says when the lane puts what need not be durable into the page cache itself, with io_uring and without Direct: "on" always, which takes as long as the
+	// kernel makes a writer wait; "off" never; "auto" (also "") where nothing of another disk waits for it, see writenow.go.
+	WriteNow string
 }
 
 // Store is an opened file or device. See store.Store. What an operation touches comes first and fills a cache line of 64 bytes, with the first part of the options.
@@ -50,16 +50,18 @@ type Store struct {
 	memMask uintptr
 	dev     bool // a block device
 	each    bool // durable writes carry RWF_DSYNC
+	now     writeNow
 	opts    Options
 
 	path    string
-	claim   claim // keeps others from a block device that we write
-	logical int64 // a block device's logical block in bytes
-	uring   bool
+	claim   claim  // keeps others from a block device that we write
+	logical int64  // a block device's logical block in bytes
+	disk    uint64 // what hangs as one: the number of the device, or of the file system
 	workers int
 	notes   []string
 	hook    func(*store.Op) // tests: runs in the worker before an operation
-	syncErr atomic.Uint32   // errno of the first failed fdatasync, 0 before
+	uring   bool
+	syncErr atomic.Uint32 // errno of the first failed fdatasync, 0 before
 
 	mu   sync.Mutex // guards info
 	info store.Info
@@ -126,6 +128,10 @@ func (s *Store) choose() error {
 	default:
 		return fmt.Errorf("%s: unknown way of durable writes %q: it is auto, each or group", s.path, s.opts.Sync)
 	}
+	var ok bool
+	if s.now, ok = writeNows[s.opts.WriteNow]; !ok {
+		return fmt.Errorf("%s: unknown way of writes into the page cache %q: it is auto, on or off", s.path, s.opts.WriteNow)
+	}
 	if s.opts.Offset < 0 || s.opts.Offset%store.SectorSize != 0 {
 		return fmt.Errorf("%s: offset %d is not a positive multiple of %d bytes", s.path, s.opts.Offset, store.SectorSize)
 	}
@@ -188,7 +194,8 @@ func (s *Store) Channel(set *store.Set) (store.Channel, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.path, err)
 	}
-	c := &channel{s: s, x: x.(executor)}
+	set.Join(s.disk)
+	c := &channel{s: s, x: x.(executor), set: set}
 	if !s.uring {
 		c.pool = newPool(s.workers, &x.(*threads).box)
 	}

@@ -43,7 +43,8 @@ func TestSuite(t *testing.T) {
 	}{
 		{"uring buffered", Options{Engine: "io_uring"}},
 		{"uring buffered plain", Options{Engine: "io_uring", PlainFiles: true, NoReadNow: true}},
-		{"uring buffered, writes at once", Options{Engine: "io_uring", WriteNow: true}},
+		{"uring buffered, writes at once", Options{Engine: "io_uring", WriteNow: "on"}},
+		{"uring buffered, writes by the ring", Options{Engine: "io_uring", WriteNow: "off"}},
 		{"uring buffered each", Options{Engine: "io_uring", Sync: "each"}},
 		{"uring direct group", Options{Engine: "io_uring", Direct: true, Sync: "group"}},
 		{"uring direct each", Options{Engine: "io_uring", Direct: true, Sync: "each"}},

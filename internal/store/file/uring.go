@@ -24,6 +24,7 @@ type uring struct {
 	now   sys.Reader
 	open  []*channel  // with something gathered
 	vec   *sys.Vector // buffers of the runs that are queued in the ring
+	lane  laneWriter
 }
 
 // vecPieces is how many buffers the runs have together that one system call hands over.
@@ -44,6 +45,7 @@ func newUring() (store.Executor, error) {
 	x.box.fd = ring.EventFD()
 	n := ring.CQSize()
 	x.vec = sys.NewVector(vecPieces)
+	x.lane.put, x.lane.pace.clock = x.put, sys.Nanotime
 	x.slots, x.free = make([]slot, n), make([]uint32, n)
 	for i := range x.free {
 		x.free[i] = uint32(n - 1 - i)
@@ -64,18 +66,8 @@ func (x *uring) start(c *channel, op *store.Op) {
 		x.side(c, op)
 		return
 	}
-	if op.Kind == store.Write && !op.Durable && c.s.opts.WriteNow && !c.s.direct() {
-		fd, buf, off := c.s.rest(op)
-		if op.X.Run == nil {
-			c.complete(op, sys.Pwrite(fd, buf, off))
-			return
-		}
-		if from, ok := x.list(op); ok {
-			res := x.vec.Pwrite(fd, from, off, 0)
-			x.vec.Cut(from)
-			c.complete(op, res)
-			return
-		}
+	if op.Kind == store.Write && !op.Durable && c.s.now != writeByRing && !c.s.direct() && x.writeNow(c, op) {
+		return
 	}
 	keep(op)
 	if x.line.head != nil || !x.prepare(c, op) {
@@ -193,6 +185,7 @@ func (x *uring) enter() {
 // pump queues what waits in line and starts the syncs that are due.
 func (x *uring) pump() {
 	x.open = emitAll(x.open)
+	x.lane.pace.rest()
 	for x.line.head != nil && x.prepare(x.line.head.X.Chan.(*channel), x.line.head) {
 		x.line.pop()
 	}

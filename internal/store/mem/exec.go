@@ -11,8 +11,9 @@ import (
 
 // channel is one lane's way to one store.
 type channel struct {
-	s *Store
-	x *exec
+	s   *Store
+	x   *exec
+	set *store.Set
 }
 
 // viewChannel is a channel of a store that offers zero-copy reads.
@@ -31,8 +32,8 @@ func (c *channel) Submit(op *store.Op) {
 	c.x.push(op)
 }
 
-// Close does nothing: a channel holds nothing of its own.
-func (c *channel) Close() {}
+// Close releases the channel, which holds nothing of its own.
+func (c *channel) Close() { c.set.Leave(store.Memory) }
 
 // View returns the bytes themselves.
 func (c *viewChannel) View(off int64, n int) []byte {

@@ -122,7 +122,8 @@ func (s *Store) Channel(set *store.Set) (store.Channel, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := channel{s: s, x: x.(*exec)}
+	set.Join(store.Memory)
+	c := channel{s: s, x: x.(*exec), set: set}
 	if s.view {
 		return &viewChannel{c}, nil
 	}

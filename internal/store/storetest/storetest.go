@@ -99,6 +99,9 @@ func NewRig(t *testing.T, s store.Store) *Rig {
 	r.Chan, r.Exec = c, r.Set.Executors()[0]
 	t.Cleanup(func() {
 		r.Chan.Close()
+		if n := r.Set.Disks(); n != 0 {
+			t.Errorf("the lane has no channel, and those are on %d disks", n)
+		}
 		r.Set.Close()
 		for _, b := range r.bufs {
 			_ = sys.Free(b)

@@ -36,6 +36,9 @@ func Run(t *testing.T, open Opener) {
 
 func testInfo(t *testing.T, r *Rig) {
 	i := r.Store.Info()
+	if n := r.Set.Disks(); n != 1 {
+		t.Errorf("the lane has one channel, on %d disks", n)
+	}
 	if i.Size < 1<<20 || i.Size%store.SectorSize != 0 {
 		t.Errorf("size %d", i.Size)
 	}
