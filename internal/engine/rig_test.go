@@ -29,6 +29,8 @@ type wire struct {
 	taken   int
 	filters atomic.Int32
 	keep    bool
+	copies  []byte // when not nil what is sent is copied here, as the kernel copies it, each frame behind the one before
+	copied  int
 	count   int
 	fd      int
 	drops   uint64
@@ -68,6 +70,13 @@ func (w *wire) Send(msgs []link.Msg) (int, error) {
 			}
 		}
 		w.count++
+		if n := len(m.Head) + len(m.Body); len(w.copies) >= n {
+			if w.copied+n > len(w.copies) {
+				w.copied = 0
+			}
+			copy(w.copies[w.copied+copy(w.copies[w.copied:], m.Head):], m.Body)
+			w.copied += n
+		}
 		if w.keep {
 			w.out = append(w.out, append(append([]byte(nil), m.Head...), m.Body...))
 		}
