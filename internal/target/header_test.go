@@ -177,6 +177,9 @@ func TestTable(t *testing.T) {
 		}
 		all = append(all, newExport(t, func(c *ExportConfig) { c.Addr = aoe.Addr{Major: uint16(k >> 8), Minor: uint8(k)} }))
 	}
+	for i, e := range all {
+		e.ID = uint32(i)
+	}
 	tab := newTable(t, all...)
 	for i, e := range tab.All() {
 		if i > 0 && !tab.All()[i-1].Addr().Less(e.Addr()) {
@@ -184,6 +187,9 @@ func TestTable(t *testing.T) {
 		}
 		if tab.Lookup(e.Addr()) != e {
 			t.Fatalf("%v is not found", e.Addr())
+		}
+		if f, id := tab.Find(e.Addr().Key()); f != e || id != e.ID {
+			t.Fatalf("%v is found as %v with the ID %d, not %d", e.Addr(), f, id, e.ID)
 		}
 	}
 	for _, e := range all {
