@@ -66,9 +66,15 @@ func (x *uring) start(c *channel, op *store.Op) {
 		x.side(c, op)
 		return
 	}
-	if op.Kind == store.Write && !op.Durable && c.s.now != writeByRing && !c.s.direct() && x.writeNow(c, op) {
+	if op.Kind == store.Write && !op.Durable && c.s.now != writeByRing && !c.s.direct() && !x.lane.rest {
+		x.lane.later.push(op)
 		return
 	}
+	x.toRing(c, op)
+}
+
+// toRing queues op in the ring, or in the line for it.
+func (x *uring) toRing(c *channel, op *store.Op) {
 	keep(op)
 	if x.line.head != nil || !x.prepare(c, op) {
 		x.line.push(op)
@@ -221,7 +227,9 @@ func (x *uring) Flush() {
 	if len(x.open) == 1 && x.readNow(x.open[0]) {
 		return
 	}
-	if x.pump(); x.ring.Queued() > 0 {
+	x.pump()
+	x.writeLater()
+	if x.ring.Queued() > 0 {
 		x.enter()
 	}
 }
@@ -230,7 +238,7 @@ func (x *uring) Flush() {
 // request that is the shorter way. c has something gathered.
 func (x *uring) readNow(c *channel) bool {
 	op := c.run.head
-	if op == nil || op.Kind != store.Read || op.X.Run != nil || c.noNow || c.s.direct() || c.s.opts.NoReadNow || x.line.head != nil || len(x.dirt) > 0 || x.ring.Queued() > 0 {
+	if op == nil || op.Kind != store.Read || op.X.Run != nil || c.noNow || c.s.direct() || c.s.opts.NoReadNow || x.line.head != nil || x.lane.later.head != nil || len(x.dirt) > 0 || x.ring.Queued() > 0 {
 		return false
 	}
 	fd, buf, off := c.s.rest(op)

@@ -74,7 +74,18 @@ type laneWriter struct {
 	put  func(c *channel, op *store.Op, flags uint32) (res int32, ok bool) // uring.put but for tests
 	one  sys.Writer
 	pace pace
-	rest bool // what is being completed was done in part, and the rest is io_uring's
+	// later holds what the lane may write, for the end of the turn: a file system's memory and code drive the engine's out of the caches.
+	later opList
+	rest  bool // what is being completed was done in part, and the rest is io_uring's
+}
+
+// writeLater carries out the writes of the turn, or hands them to the ring.
+func (x *uring) writeLater() {
+	for op := x.lane.later.pop(); op != nil; op = x.lane.later.pop() {
+		if c := op.X.Chan.(*channel); !x.writeNow(c, op) {
+			x.toRing(c, op)
+		}
+	}
 }
 
 // writeNow puts a write or run into the page cache, if that may be done at this moment, and tells whether it did.
@@ -83,9 +94,6 @@ func (x *uring) writeNow(c *channel, op *store.Op) bool {
 		return x.written(c, op, 0)
 	}
 	l := &x.lane
-	if l.rest {
-		return false
-	}
 	if !c.mayWait {
 		return x.written(c, op, unix.RWF_NOWAIT)
 	}
