@@ -38,7 +38,7 @@ func TestRemoveIdleExport(t *testing.T) {
 // TestLaneEndsWithItsMemory: an engine that ends, with its interfaces or without them, gives back all memory that it had, that for
 // replies too. It is counted by what the process has mapped.
 func TestLaneEndsWithItsMemory(t *testing.T) {
-	const rounds, lanes = 300, 2
+	const rounds, lanes = 150, 2
 	mapped := func() (bytes int) {
 		b, err := os.ReadFile("/proc/self/statm")
 		if err == nil {
@@ -78,11 +78,16 @@ func TestLaneEndsWithItsMemory(t *testing.T) {
 	for i := range 20 { // pools and the heap have their size after that
 		once(i%2 == 0)
 	}
-	before := mapped()
-	for i := range rounds {
-		once(i%2 == 0)
+	// What is not freed is missed each time; the heap may grow once on a machine that is busy with something else.
+	var grown int
+	for range 4 {
+		before := mapped()
+		for i := range rounds {
+			once(i%2 == 0)
+		}
+		if grown = mapped() - before; grown <= rounds*lanes*txBatch*replySize/4 {
+			return
+		}
 	}
-	if grown, replies := mapped()-before, txBatch*replySize; grown > rounds*lanes*replies/4 {
-		t.Errorf("%d engines left %d bytes mapped; the replies of one lane are %d", rounds, grown, replies)
-	}
+	t.Errorf("%d engines left %d bytes mapped, several times; the replies of one lane are %d", rounds, grown, txBatch*replySize)
 }
