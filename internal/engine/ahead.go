@@ -9,8 +9,9 @@ import (
 	"goaoe/internal/sys"
 )
 
-// aheadExports is how many exports a lane has at least when it fetches ahead: what it keeps of fewer is in the nearest caches as it is.
-const aheadExports = 16
+// aheadExports is how many exports a lane has at least when it fetches ahead: what it keeps of fewer is in the nearest caches as it is. Measured with a file
+// (BenchmarkExports): with 32 exports it costs 60 ns of a request's 1250, with 100 it gains 80, with 1000 it gains 300.
+const aheadExports = 64
 
 // ahead has the processor fetch what the frames that came in on a port will need, before the first of them is handled. A request touches a dozen cache lines
 // of its export; with many exports none of them is near, and one after the other would be waited for. Fetched for all frames of the batch at the same time they cost a
