@@ -39,7 +39,7 @@ func TestManyExports(t *testing.T) {
 		for i, x := range xs {
 			w := r.wires[i%2]
 			if i != 1 {
-				f := r.ata(x.Target.Addr(), 0x24, uint64(i), 2, nil)
+				f := r.ata(x.Target.Addr(), 0x24, uint64(i%32), 2, nil)
 				want[tagOf(f)] = byte(i)
 				w.put(f, 1)
 			}
