@@ -97,7 +97,7 @@ func TestPlainLoop(t *testing.T) {
 	})
 }
 
-// measure does so once, or again where the machine was so busy that an answer took more than a second.
+// measure does so once, or again where the machine was so busy that an answer took more than a second, or that none came in the 50 ms of a run.
 func measure(t *testing.T, b *bench, r row, c contestant) {
 	t.Helper()
 	for try := 0; ; try++ {
@@ -105,7 +105,7 @@ func measure(t *testing.T, b *bench, r row, c contestant) {
 		if s.Void == "" {
 			return
 		}
-		if !strings.Contains(s.Void, "sent again") || try == 5 {
+		if busy := strings.Contains(s.Void, "sent again") || strings.Contains(s.Void, "no request was answered"); !busy || try == 5 {
 			t.Fatal(s.Void)
 		}
 	}
