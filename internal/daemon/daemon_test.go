@@ -96,6 +96,18 @@ func TestInterfaceChanges(t *testing.T) {
 	}
 	r.change("a0", func(l netlink.Link) error { return netlink.LinkSetMTU(l, 4200) })
 	ear.announced(e01, 8)
+	// What was made for the larger MTU is not refused at once: it may come by a path that has it, and its initiator may not have heard of this.
+	large := []byte{0x40, 0, 17, 0x24, 0, 0, 0, 0, 0, 0, 0, 0} // READ EXT of 17 sectors
+	if f := ear.ask(e01, 0, large, time.Second); f != nil {
+		t.Errorf("a read of 17 sectors right after the MTU became too small for it is answered: %x", f)
+	}
+	var refused []byte
+	for end := time.Now().Add(mtuGrace + patience); refused == nil && time.Now().Before(end); {
+		refused = ear.ask(e01, 0, large, time.Second)
+	}
+	if refused == nil || refused[27]&1 == 0 || refused[25] != 4 {
+		t.Errorf("a read of 17 sectors later: %x, want a refusal", refused)
+	}
 	r.change("a0", netlink.LinkSetDown)
 	r.untilLog("waiting: interface a0 is down")
 	r.change("a0", netlink.LinkSetUp)

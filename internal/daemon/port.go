@@ -29,6 +29,8 @@ type port struct {
 	ifc      netwatch.Iface
 	set      config.Interface
 	mtu      int // in force: the interface's, or the configured one when that is lower
+	before   int // what it was until a moment ago, when that was more; 0: nothing, or longer ago than mtuGrace
+	lowered  int // counts how often it became less
 	capacity int // what the links were opened for
 	port     *engine.Port
 	served   map[aoe.Addr]*running // what is in its table
@@ -171,8 +173,7 @@ func (d *Daemon) follow(p *port, i netwatch.Iface, set config.Interface) {
 	p.ifc, p.set = i, set
 	if mtu != p.mtu {
 		d.log.Info(fmt.Sprintf("%s: MTU %d, was %d", i.Name, mtu, p.mtu), forInterface(i.Name))
-		p.mtu = mtu
-		p.port.SetIngress(p.ingress())
+		d.setMTU(p, mtu)
 	}
 	if !changed {
 		return
@@ -190,6 +191,31 @@ func (d *Daemon) follow(p *port, i netwatch.Iface, set config.Interface) {
 	}
 }
 
+// mtuGrace is for how long requests that only the earlier, larger MTU had room for are not answered, after which they are refused. Until an initiator has heard of the new
+// one it goes on to make such requests, and an error would be final for its file system; it repeats what is not answered, on another path if there is one.
+const mtuGrace = 5 * time.Second
+
+// setMTU takes over an interface's MTU.
+func (d *Daemon) setMTU(p *port, mtu int) {
+	if p.before = max(p.before, p.mtu); mtu >= p.before {
+		p.before = 0
+	}
+	if mtu < p.mtu {
+		p.lowered++
+		n := p.lowered
+		time.AfterFunc(mtuGrace, func() {
+			d.post(func() {
+				if d.ports[p.ifc.Index] == p && p.lowered == n {
+					p.before = 0
+					p.port.SetIngress(p.ingress())
+				}
+			})
+		})
+	}
+	p.mtu = mtu
+	p.port.SetIngress(p.ingress())
+}
+
 // announceAgain is when announcements are repeated after a link came up.
 const announceAgain = time.Second
 
@@ -204,7 +230,7 @@ func (d *Daemon) announceAll(p *port) {
 
 // ingress are the interface's facts as the engine wants them.
 func (p *port) ingress() target.Ingress {
-	return target.Ingress{MAC: p.ifc.MAC, MTU: p.mtu, MaxSectors: aoe.AdvertisedSectors(p.mtu)}
+	return target.Ingress{MAC: p.ifc.MAC, MTU: p.mtu, Before: p.before, MaxSectors: aoe.AdvertisedSectors(p.mtu)}
 }
 
 // reopen replaces an interface's links. Its addresses stay claimed and checked.

@@ -23,6 +23,7 @@ import (
 type Ingress struct {
 	MAC        aoe.MAC // the interface's own address
 	MTU        int     // bytes behind the Ethernet header; at least MinMTU
+	Before     int     // the MTU until a moment ago, when that was larger, or 0: requests that only it has room for get no answer in place of an error
 	MaxSectors int     // what a query config reply advertises: AdvertisedSectors(MTU), or lower when configured
 }
 

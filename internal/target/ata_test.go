@@ -174,6 +174,14 @@ func TestTransfer(t *testing.T) {
 		r.in = &Ingress{MAC: macT, MTU: 9000, MaxSectors: 2} // configured lower: advice to initiators only
 		reads(r, readExt(3, 17), 3, 17)
 	})
+	run("C88 what was under way when the MTU became smaller", func(_ *testing.T, r *rig) {
+		r.in = &Ingress{MAC: macT, MTU: 1500, MaxSectors: 2, Before: 9000}
+		r.silence(readExt(3, 3), stats.DropSend)
+		r.silence(readExt(3, 17), stats.DropSend)
+		r.silence(writeExt(3, fill(17*512, 9)), stats.DropSend)
+		r.abrt(readExt(3, 18))
+		reads(r, readExt(3, 2), 3, 2)
+	})
 	run("C89 probe by growing counts", func(_ *testing.T, r *rig) {
 		reads(r, readExt(0, 1), 0, 1)
 		reads(r, readExt(0, 2), 0, 2)
