@@ -62,7 +62,7 @@ type plain struct {
 }
 
 func newLanePort(p *Port, lane int) (*lanePort, error) {
-	mem, err := sys.Alloc(txBatch * replySize)
+	mem, err := sys.AllocLater(txBatch * replySize) // most of it is never used: replies are sent before many wait
 	if err != nil {
 		return nil, fmt.Errorf("memory for replies: %w", err)
 	}
