@@ -137,8 +137,9 @@ func (p *pool) grow(n int) error {
 			p.slots = append(p.slots, s)
 			p.attach(s, dataOffset)
 		}
-		last := &p.free                                                                          // behind those that are there, so that what is in RAM from the start is used first
-		if first > 0 && p.slots[first-1].state == slotFree && p.slots[first-1].nextFree == nil { // the last one made is most often still at the end
+		last := &p.free // behind those that are there, so that what is in RAM from the start is used first
+		// The last one that was made is most often still at the end of the list.
+		if first > 0 && p.slots[first-1].state == slotFree && p.slots[first-1].nextFree == nil {
 			last = &p.slots[first-1].nextFree
 		}
 		for *last != nil {
