@@ -33,7 +33,8 @@ func idleRow() row {
 func idleFile(state string, n int) string { return fmt.Sprintf("%s-disk%d", state, n) }
 
 // idle starts a contestant, sees that its first and its last export are served, and watches it doing nothing.
-func (b *bench) idle(ctx context.Context, _ row, c contestant, _ *far, id string) sample {
+func (b *bench) idle(ctx context.Context, _ row, w work) sample {
+	c, id := w.contestant, w.id
 	state := filepath.Join(b.state, id)
 	for i := range idleExports {
 		name := idleFile(state, i)
@@ -61,7 +62,7 @@ func (b *bench) idle(ctx context.Context, _ row, c contestant, _ *far, id string
 			a := addr(i + 1)
 			args = []string{fmt.Sprint(a.Major), fmt.Sprint(a.Minor), ifName(targetIf, i%idlePairs), idleFile(state, i)}
 		}
-		p, err := start(b.targetOn, filepath.Join(b.logs, fmt.Sprintf("%s-%d.log", id, i)), argv(b.program(c), args, "", state))
+		p, err := start(b.targetOn, filepath.Join(b.logs, fmt.Sprintf("%s-%d.log", id, i)), argv(b.program(c), args, "", state, 0))
 		if err != nil {
 			return sample{Void: err.Error()}
 		}
@@ -71,7 +72,7 @@ func (b *bench) idle(ctx context.Context, _ row, c contestant, _ *far, id string
 		if err := all[min(n, len(all)-1)].gone(); err != nil {
 			return sample{Void: err.Error()}
 		}
-		r, err := loadgen.Run(ctx, loadgen.Config{Interface: ifName(clientIf, n%idlePairs), Addr: addr(n + 1), Count: 100, CPU: b.clientOn, NoVerify: true, Timeout: time.Second})
+		r, err := loadgen.Run(ctx, loadgen.Config{Interface: realName(clientIf, n%idlePairs), Addr: addr(n + 1), Count: 100, CPU: b.clientOn, NoVerify: true, Timeout: time.Second})
 		if err != nil {
 			return sample{Void: err.Error()}
 		}
@@ -86,7 +87,7 @@ func (b *bench) idle(ctx context.Context, _ row, c contestant, _ *far, id string
 	begin, used := time.Now(), scheduled(pids...)
 	select {
 	case <-ctx.Done():
-	case <-time.After(4 * b.duration):
+	case <-time.After(2 * time.Second):
 	}
 	wall := time.Since(begin).Seconds()
 	s := sample{IdleCPU: (scheduled(pids...) - used) / wall * 100}

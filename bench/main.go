@@ -28,8 +28,8 @@ import (
 // inside is set in the environment of the process that is in the namespace.
 const inside = "GOAOE_BENCH_INSIDE"
 
-// maxReps keeps the number of runs of a row below the number of generations of stamps.
-const maxReps = 1000
+// maxReps keeps the number of turns of a row below the number of generations of stamps.
+const maxReps = 200
 
 // packages says where what is missing comes from.
 var packages = map[string]string{goaoe: "make build", vblade: "apt-get install vblade", fio: "apt-get install fio", nbdkit: "apt-get install nbdkit"}
@@ -269,10 +269,10 @@ func reexec() error {
 
 // bench makes images and state, measures the rows, and writes the table.
 func (o *options) bench(ctx context.Context, chosen []row, programs map[string]string) error {
-	b := &bench{timing: normal(), size: o.mib << 20, programs: programs, logs: filepath.Join(o.out, "logs"), targetOn: -1, clientOn: -1, before: o.before, patient: !o.noisy,
+	b := &bench{reps: normalReps, times: normal(), size: o.mib << 20, programs: programs, logs: filepath.Join(o.out, "logs"), targetOn: -1, clientOn: -1, before: o.before, patient: !o.noisy,
 		say: func(format string, args ...any) { fmt.Fprintf(os.Stderr, format, args...) }}
 	if o.quick {
-		b.timing = quick()
+		b.reps, b.times = quickReps, quick()
 	}
 	if o.reps > 0 {
 		b.reps = o.reps
@@ -378,8 +378,8 @@ func (b *bench) machine() []string {
 	}
 	out := []string{
 		fmt.Sprintf("%s; Linux %s; %d CPUs, %s", time.Now().UTC().Format(time.RFC3339), line("uname", "-r"), onlineCPUs(), model),
-		fmt.Sprintf("%d repetitions of %v after %v, contestants in turn; target on CPU %d, client on CPU %d, fio on any; image %d MiB, that of writes a fourth",
-			b.reps, b.duration, b.warmup, b.targetOn, b.clientOn, b.size>>20),
+		fmt.Sprintf("%d repetitions of %v for each contestant, of a disk %v, in alternate turns; target on CPU %d, client on CPU %d, fio on any; image %d MiB, that of writes a fourth",
+			b.reps, b.times.cached, b.times.disk, b.targetOn, b.clientOn, b.size>>20),
 	}
 	for _, kind := range []string{goaoe, vblade, fio, nbdkit} {
 		switch path := b.programs[kind]; {

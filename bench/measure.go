@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -37,7 +36,8 @@ type sample struct {
 
 // bench is one run of the program.
 type bench struct {
-	timing
+	reps     int
+	times    times
 	image    string // the stamped image
 	written  string // a smaller one for the rows that write
 	fioImage string // for fio's writes, which would destroy the stamps: made in the same way
@@ -50,6 +50,14 @@ type bench struct {
 	patient  bool // disturbed repetitions are measured again
 	before   string
 	say      func(format string, args ...any)
+}
+
+// work is what one repetition of a contestant needs to know.
+type work struct {
+	contestant
+	pair int    // its interfaces begin with this one
+	far  *far   // where its target is; nil: here
+	id   string // for the names of its files
 }
 
 // program is the file that a contestant runs.
@@ -90,52 +98,46 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 			return o, err
 		}
 	}
-	for i := range max(r.pairs, 1) {
-		undo, err := wire(i, r.mtu)
-		if err != nil {
-			return o, err
-		}
-		defer undo()
-	}
-	var other *far
-	if r.far {
-		var err error
-		if other, err = newFar(); err != nil {
-			return o, err
-		}
-		defer other.close()
-	}
-	run := r.run
-	if run == nil {
-		run = (*bench).once
+	all, undo, err := b.rig(r)
+	defer undo()
+	if err != nil {
+		return o, err
 	}
 	again := b.reps // so many disturbed repetitions are measured again
+	undisturbed := func(measure func()) (noise string) {
+		for {
+			before := lookAround()
+			measure()
+			noise = lookAround().since(before, os.Getpid()).String()
+			if noise == "" || !b.patient || again == 0 || ctx.Err() != nil {
+				return noise
+			}
+			again--
+			o.Repeated++
+		}
+	}
 	for rep := range b.reps {
-		for k := range r.contestants {
-			i := k
-			if rep%2 == 1 { // backwards, so that nobody always follows on the same
-				i = len(r.contestants) - 1 - k
+		for i := range all {
+			all[i].id = fmt.Sprintf("%s-%d-%d", r.id, i, rep)
+		}
+		samples := make([]sample, len(all))
+		if r.run == nil {
+			noise := undisturbed(func() { samples = b.together(ctx, &r, all, rep) })
+			for i := range samples {
+				samples[i].Noise = noise
 			}
-			c := r.contestants[i]
-			var s sample
-			for {
-				if err := ctx.Err(); err != nil {
-					return o, err
-				}
-				if r.work.Writes == 100 {
-					r.work.Generation++ // each run writes something else, so that each can be checked
-				}
-				before := lookAround()
-				s = run(b, ctx, r, c, other, fmt.Sprintf("%s-%d-%d-%d", r.id, i, rep, again))
-				s.Noise = lookAround().since(before, os.Getpid()).String()
-				b.say("  %s %s %d/%d: %s %s %s\n", r.id, c.name, rep+1, b.reps, s.short(), s.Void, s.Noise)
-				if s.Noise == "" || !b.patient || again == 0 || ctx.Err() != nil {
-					break
-				}
-				again--
-				o.Repeated++
+		} else {
+			for k := range all {
+				i := turnOf(k, rep, len(all))
+				samples[i].Noise = undisturbed(func() { samples[i] = r.run(b, ctx, r, all[i]) })
 			}
+		}
+		for i, s := range samples {
+			b.say("  %s %s %d/%d: %s %s %s\n", r.id, all[i].name, rep+1, b.reps, s.short(), s.Void, s.Noise)
 			o.Entries[i].Samples = append(o.Entries[i].Samples, s)
+		}
+		if err := ctx.Err(); err != nil {
+			return o, err
 		}
 	}
 	if r.work.Writes > 0 {
@@ -146,6 +148,46 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 	return o, ctx.Err()
 }
 
+// rig makes the interfaces of a row: each contestant has its own when they take turns, and all have the same when one comes after the other.
+func (b *bench) rig(r row) (all []work, undo func(), err error) {
+	var made []func()
+	undo = func() {
+		for _, f := range made {
+			f()
+		}
+	}
+	pairs, nbd := max(r.pairs, 1), -1
+	for i, c := range r.contestants {
+		w := work{contestant: c}
+		if r.run == nil {
+			w.pair = i * pairs
+		}
+		if all = append(all, w); isNBD(c.kind) {
+			nbd = w.pair
+		}
+	}
+	for i := range all[len(all)-1].pair + pairs {
+		f, err := wire(i, r.mtu)
+		if err != nil {
+			return nil, undo, err
+		}
+		made = append(made, f)
+	}
+	if r.far {
+		other, err := newFar(nbd)
+		if err != nil {
+			return nil, undo, err
+		}
+		made = append([]func(){other.close}, made...)
+		for i := range all {
+			if isNBD(all[i].kind) {
+				all[i].far = other
+			}
+		}
+	}
+	return all, undo, nil
+}
+
 // short is a sample for people who watch.
 func (s *sample) short() string {
 	if s.PerSecond == 0 && s.RSS > 0 {
@@ -154,79 +196,26 @@ func (s *sample) short() string {
 	return fmt.Sprintf("%.0f/s, p50 %.1f us", s.PerSecond, s.P50)
 }
 
-// once runs one contestant once.
-func (b *bench) once(ctx context.Context, r row, c contestant, f *far, id string) sample {
-	switch c.kind {
-	case fio:
-		s, err := b.fio(ctx, r, c)
-		if err != nil {
-			s.Void = err.Error()
-		}
-		return s
-	case nbdkit:
-		return b.nbd(ctx, r, c, f, id)
+// once measures one contestant from its start to its end.
+func (b *bench) once(ctx context.Context, r row, w work) sample {
+	if isNBD(w.kind) {
+		return b.nbd(ctx, r, w)
 	}
-	state := filepath.Join(b.state, id)
-	image := b.image
-	if r.work.Writes > 0 {
-		image = b.written
+	v := b.start(ctx, &r, w, b.times.whole)
+	defer v.close()
+	if w.client != nil {
+		v.ask(func() (sample, error) { return b.other(ctx, w, v.p.cmd.Process.Pid) })
+	} else {
+		v.open()
+		v.turn()
 	}
-	var env []string
-	switch c.kind {
-	case echoer:
-		env = []string{echoing + "=" + c.args[0]}
-	case plain:
-		env = []string{plainly + "=1"}
-	}
-	var p *process
-	err := f.do(func() (err error) {
-		p, err = start(place(r, c, b.targetOn), filepath.Join(b.logs, id+"-"+c.kind+".log"), argv(b.program(c), c.args, image, state), env...)
-		return err
-	})
-	if err != nil {
-		return sample{Void: err.Error()}
-	}
-	defer p.stop()
-	if c.client != nil {
-		s, err := b.other(ctx, c, p.cmd.Process.Pid)
-		if gone := p.gone(); gone != nil {
-			err = gone
-		}
-		if err != nil {
-			s.Void = err.Error()
-		}
-		return s
-	}
-	w := r.work
-	w.Interface, w.Addr = clientIf, addr(1)
-	w.Warmup, w.Duration = b.warmup, b.duration
-	w.CPU, w.TargetPID = b.clientOn, p.cmd.Process.Pid
-	w.Timeout = time.Second // a slow answer is none that was lost
-	w.Seed = uint64(time.Now().UnixNano())
-	if c.load != nil {
-		c.load(&w)
-	}
-	if c.stamp && w.Writes == 0 {
-		fill := w
-		fill.Writes, fill.Sequential, fill.Warmup, fill.Duration, fill.Count = 100, true, 0, 0, memorySectors/uint64(w.Sectors)
-		if res, err := loadgen.Run(ctx, fill); err != nil || res.Bad() != "" {
-			return sample{Void: fmt.Sprintf("stamping the disk in memory: %v %s", err, res.Bad())}
-		}
-	}
-	res, err := loadgen.Run(ctx, w)
-	if gone := p.gone(); gone != nil {
-		return sample{Void: gone.Error()}
-	}
-	if err != nil {
-		return sample{Void: err.Error()}
-	}
-	return sample{PerSecond: res.PerSecond, P50: us(res.P50), P999: us(res.P999), TargetCPU: us(res.TargetCPU), ClientCPU: res.OwnCPU * 1e6 / float64(max(res.Requests, 1)),
-		ClientIdle: res.Idle, Fair: res.Fair, Requests: res.Requests, Retransmits: res.Retransmits, Errors: res.Errors, Mismatches: res.Mismatches, Void: res.Bad()}
+	return v.result()
 }
 
 // other runs goaoe as the client of a target, on the client's CPU with all its threads.
-func (b *bench) other(ctx context.Context, c contestant, pid int) (sample, error) {
-	args := append(append([]string{}, c.client...), "--warmup", ms(b.warmup), "--duration", ms(b.duration), "--target-pid", fmt.Sprint(pid),
+func (b *bench) other(ctx context.Context, w work, pid int) (sample, error) {
+	args := argv("", w.client, "", "", w.pair)[1:]
+	args = append(args, "--warmup", ms(b.times.whole.warmup), "--duration", ms(b.times.whole.duration), "--target-pid", fmt.Sprint(pid),
 		"--seed", fmt.Sprint(time.Now().UnixNano()), "--timeout", "10s")
 	cmd := exec.CommandContext(ctx, b.programs[goaoe], args...)
 	var out, bad bytes.Buffer
@@ -235,7 +224,7 @@ func (b *bench) other(ctx context.Context, c contestant, pid int) (sample, error
 		return sample{}, err
 	}
 	if err := cmd.Wait(); err != nil {
-		return sample{}, fmt.Errorf("goaoe %s: %w: %s", c.client[0], err, tail(append(bad.Bytes(), out.Bytes()...)))
+		return sample{}, fmt.Errorf("goaoe %s: %w: %s", w.client[0], err, tail(append(bad.Bytes(), out.Bytes()...)))
 	}
 	return parseBench(out.Bytes())
 }
@@ -278,14 +267,14 @@ func describe(c contestant) string {
 	case isNBD(c.kind):
 		return describeNBD(c)
 	case c.kind == fio:
-		return strings.Join(fioArgs(c, "IMAGE", timing{duration: 3 * time.Second}), " ")
+		return strings.Join(fioArgs(c, "IMAGE"), " ")
 	}
-	target := strings.Join(argv(c.kind, c.args, "IMAGE", "DIR"), " ")
+	target := strings.Join(argv(c.kind, c.args, "IMAGE", "DIR", 0), " ")
 	if f := strings.Fields(target); len(f) > 30 {
 		target = strings.Join(f[:16], " ") + fmt.Sprintf(" ... (%d words)", len(f))
 	}
 	if c.client != nil {
-		return target + " & goaoe " + strings.Join(c.client, " ")
+		return target + " & " + strings.Join(argv(goaoe, c.client, "", "", 0), " ")
 	}
 	return target
 }

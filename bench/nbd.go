@@ -14,6 +14,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
+
+	"goaoe/internal/loadgen"
 )
 
 // Kinds of contestants of the rows about NBD, which fio's nbd engine asks: goaoe attach over goaoe, and nbdkit over TCP, both with the same file
@@ -32,10 +34,14 @@ const (
 func isNBD(kind string) bool { return kind == attachKind || kind == nbdkit }
 
 // far is the namespace of the target's end.
-type far struct{ ns netns.NsHandle }
+type far struct {
+	ns   netns.NsHandle
+	near string // the interface of the pair that stayed here
+}
 
-// newFar makes the namespace and puts the target's interface into it.
-func newFar() (*far, error) {
+// newFar makes the namespace and puts the target's interface of a pair into it.
+func newFar(pair int) (*far, error) {
+	near, away := realName(clientIf, pair), realName(targetIf, pair)
 	here, err := netns.Get()
 	if err != nil {
 		return nil, err
@@ -48,16 +54,16 @@ func newFar() (*far, error) {
 	if err := netns.Set(here); err != nil {
 		return nil, err
 	}
-	f := &far{ns}
-	l, err := netlink.LinkByName(targetIf)
+	f := &far{ns, near}
+	l, err := netlink.LinkByName(away)
 	if err == nil {
 		err = netlink.LinkSetNsFd(l, int(ns))
 	}
 	if err == nil {
-		err = f.do(func() error { return address(targetIf, nbdkitAddr) })
+		err = f.do(func() error { return address(away, nbdkitAddr) })
 	}
 	if err == nil {
-		err = address(clientIf, fioAddr)
+		err = address(near, fioAddr)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("the link for NBD: %w", err), ns.Close())
@@ -67,7 +73,7 @@ func newFar() (*far, error) {
 
 // close removes the link, whose other end undo of wire does not find.
 func (f *far) close() {
-	if l, err := netlink.LinkByName(clientIf); err == nil {
+	if l, err := netlink.LinkByName(f.near); err == nil {
 		_ = netlink.LinkDel(l) // the namespaces end soon anyway
 	}
 	_ = f.ns.Close()
@@ -103,7 +109,8 @@ func address(name, ip string) error {
 
 // nbd runs a contestant once that fio asks over NBD. In rows about goaoe attach nothing is bound to a CPU: there are three programs at work with
 // goaoe and two with nbdkit.
-func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string) sample {
+func (b *bench) nbd(ctx context.Context, r row, w work) sample {
+	c, f, id := w.contestant, w.far, w.id
 	state := filepath.Join(b.state, id)
 	program, args := b.programs[goaoe], goaoeExport("--write-cache")
 	if c.kind == nbdkit {
@@ -111,7 +118,7 @@ func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string)
 	}
 	var target *process
 	err := f.do(func() (err error) {
-		target, err = start(place(r, c, b.targetOn), filepath.Join(b.logs, id+"-target.log"), argv(program, args, b.image, state))
+		target, err = start(place(r, c, b.targetOn), filepath.Join(b.logs, id+"-target.log"), argv(program, args, b.image, state, w.pair))
 		return err
 	})
 	if err != nil {
@@ -122,7 +129,7 @@ func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string)
 	if c.kind == attachKind {
 		run := filepath.Join(b.state, id+"-run")
 		socket := filepath.Join(run, "s")
-		p, err := start(-1, filepath.Join(b.logs, id+"-attach.log"), argv(b.programs[goaoe], append([]string{"attach", "--foreground", "--run-dir", run, "--socket", socket}, c.args...), b.image, state))
+		p, err := start(-1, filepath.Join(b.logs, id+"-attach.log"), argv(b.programs[goaoe], append([]string{"attach", "--foreground", "--run-dir", run, "--socket", socket}, c.args...), b.image, state, w.pair))
 		if err != nil {
 			return sample{Void: err.Error()}
 		}
@@ -134,10 +141,11 @@ func (b *bench) nbd(ctx context.Context, r row, c contestant, f *far, id string)
 	} else if err := listens(target, "tcp", net.JoinHostPort(nbdkitAddr, nbdkitPort)); err != nil {
 		return sample{Void: err.Error()}
 	}
-	used := cpuSeconds(target.cmd.Process.Pid)
+	t := b.times.whole
+	used := loadgen.ProcessCPU(target.cmd.Process.Pid)
 	s, err := b.fioNBD(ctx, r, place(r, c, b.clientOn), uri)
 	if c.kind == nbdkit && s.PerSecond > 0 { // of its warm-up, too
-		s.TargetCPU = (cpuSeconds(target.cmd.Process.Pid) - used) * 1e6 / (s.PerSecond * (b.warmup + b.duration).Seconds())
+		s.TargetCPU = (loadgen.ProcessCPU(target.cmd.Process.Pid) - used) * 1e6 / (s.PerSecond * (t.warmup + t.duration).Seconds())
 	}
 	if err = errors.Join(err, target.gone()); err != nil {
 		return sample{Void: err.Error()}
@@ -173,7 +181,7 @@ func fioNBDArgs(r row, uri string, size int64, t timing) []string {
 }
 
 func (b *bench) fioNBD(ctx context.Context, r row, cpu int, uri string) (sample, error) {
-	args := fioNBDArgs(r, uri, b.size, b.timing)
+	args := fioNBDArgs(r, uri, b.size, b.times.whole)
 	cmd := exec.CommandContext(ctx, b.programs[fio], args[1:]...)
 	cmd.Dir = b.state
 	var out, bad bytes.Buffer
@@ -191,9 +199,9 @@ func (b *bench) fioNBD(ctx context.Context, r row, cpu int, uri string) (sample,
 // describeNBD tells the commands of a contestant as a user would type them.
 func describeNBD(c contestant) string {
 	if c.kind == nbdkit {
-		return strings.Join(argv(nbdkit, c.args, "IMAGE", "DIR"), " ")
+		return strings.Join(argv(nbdkit, c.args, "IMAGE", "DIR", 0), " ")
 	}
-	return strings.Join(argv(goaoe, goaoeExport("--write-cache"), "IMAGE", "DIR"), " ") + "; " + strings.Join(append([]string{"goaoe", "attach", "--socket", "DIR/s"}, c.args...), " ")
+	return strings.Join(argv(goaoe, goaoeExport("--write-cache"), "IMAGE", "DIR", 0), " ") + "; " + strings.Join(argv(goaoe, append([]string{"attach", "--socket", "DIR/s"}, c.args...), "", "", 0), " ")
 }
 
 // nbdkitFile is nbdkit with the image, over TCP.
@@ -204,8 +212,8 @@ func nbdkitFile() contestant {
 // nbdRows are the rows about goaoe attach.
 func nbdRows(reads row) []row {
 	kit := nbdkitFile()
-	own := contestant{name: "goaoe attach", kind: attachKind, args: []string{"-i", clientIf, "e0.1"}}
-	sleeps := contestant{name: "goaoe attach --busy-poll 0", kind: attachKind, args: []string{"-i", clientIf, "--busy-poll", "0", "e0.1"}}
+	own := contestant{name: "goaoe attach", kind: attachKind, args: []string{"-i", ifName(clientIf, 0), "e0.1"}}
+	sleeps := contestant{name: "goaoe attach --busy-poll 0", kind: attachKind, args: []string{"-i", ifName(clientIf, 0), "--busy-poll", "0", "e0.1"}}
 	reads.far, reads.free, reads.run = true, true, (*bench).nbd
 	deep, one := reads, reads
 	deep.id, deep.title, deep.work.Depth = "n", "NBD, fio: 4 KiB random reads, depth 32, page cache", 32

@@ -187,16 +187,6 @@ func onlineCPUs() int {
 	return max(strings.Count(string(b), "\ncpu"), 1)
 }
 
-// cpuSeconds returns the CPU time of a process, in steps of 10 ms.
-func cpuSeconds(pid int) float64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	p, _ := parseProc(string(b))
-	return p.self
-}
-
 // scheduled returns the CPU time of processes to the nanosecond, in seconds, by the scheduler's own count; only of threads that are there.
 func scheduled(pids ...int) float64 {
 	sum := 0.0

@@ -4,7 +4,14 @@ import "fmt"
 
 // newPlain is a plain loop with so many options; its name is what it does.
 func newPlain(name string, flags ...string) contestant {
-	return contestant{name: name, kind: plain, args: append(append([]string{"-i", targetIf}, flags...), "%image")}
+	return contestant{name: name, kind: plain, args: append(append([]string{"-i", ifName(targetIf, 0)}, flags...), "%image")}
+}
+
+// neverAsleep is a plain loop that spins where others sleep: it is stopped while it is not its turn.
+func neverAsleep(flags ...string) contestant {
+	c := newPlain("plain loop, never asleep", append(flags[:len(flags):len(flags)], "-spin")...)
+	c.awake = true
+	return c
 }
 
 // plainDirect are the plain loops of the rows with direct I/O. Answers leave one or two at a time: the sooner the first is there, the sooner the disk has the next request.
@@ -14,7 +21,7 @@ func plainDirect(writes bool) []contestant {
 		flags = append(flags, "-sync")
 	}
 	return []contestant{newPlain("plain loop", append(flags[:len(flags):len(flags)], "-parts", "2")...),
-		newPlain("plain loop, never asleep", append(flags[:len(flags):len(flags)], "-parts", "1", "-spin")...)}
+		neverAsleep(append(flags[:len(flags):len(flags)], "-parts", "1")...)}
 }
 
 // plainCached are those of the rows with the page cache.
@@ -37,7 +44,7 @@ func plainFiles(n int) contestant {
 // plainLoops are so many plain loops on two interfaces.
 func plainLoops(n int) contestant {
 	return contestant{name: plural(n, "plain loop"), kind: plain, free: true,
-		args: []string{"-i", targetIf + "," + ifName(targetIf, 1), "-by", byRing, "-loops", fmt.Sprint(n), "-exports", "2", "%image"}}
+		args: []string{"-i", ifName(targetIf, 0) + "," + ifName(targetIf, 1), "-by", byRing, "-loops", fmt.Sprint(n), "-exports", "2", "%image"}}
 }
 
 // plainLimits makes limits of contestants.

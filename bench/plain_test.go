@@ -70,7 +70,7 @@ func TestPlainLoop(t *testing.T) {
 	all = append(all, newPlain("each", "-by", byRing, "-direct", "-sync", "-each"), plainFiles(1), two)
 	for _, c := range all {
 		t.Run(strings.Join(c.args, " "), func(t *testing.T) {
-			b := &bench{image: image, written: image, state: dir, logs: t.TempDir(), targetOn: -1, clientOn: -1, timing: timing{warmup: time.Millisecond, duration: 50 * time.Millisecond}}
+			b := &bench{image: image, written: image, state: dir, logs: t.TempDir(), targetOn: -1, clientOn: -1, times: times{whole: timing{1, time.Millisecond, 50 * time.Millisecond}}}
 			// Reads come last, of what Fill wrote: a run that writes leaves something else.
 			writes := row{mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100, Generation: 7, Last: make([]uint16, testImage/aoe.SectorSize/8)}}
 			small := row{mtu: 9000, work: loadgen.Config{Depth: 64, Sectors: 2, Sequential: true}}
@@ -92,7 +92,7 @@ func TestPlainLoop(t *testing.T) {
 	}
 	withPairs(t, 1, func() {
 		c := plainFiles(100)
-		b := &bench{image: image, state: dir, logs: t.TempDir(), targetOn: -1, clientOn: -1, timing: timing{duration: 50 * time.Millisecond}}
+		b := &bench{image: image, state: dir, logs: t.TempDir(), targetOn: -1, clientOn: -1, times: times{whole: timing{1, 0, 50 * time.Millisecond}}}
 		measure(t, b, row{work: loadgen.Config{Depth: 64, Sectors: 8}}, c)
 	})
 }
@@ -101,7 +101,7 @@ func TestPlainLoop(t *testing.T) {
 func measure(t *testing.T, b *bench, r row, c contestant) {
 	t.Helper()
 	for try := 0; ; try++ {
-		s := b.once(context.Background(), r, c, nil, "run")
+		s := b.once(context.Background(), r, work{contestant: c, id: "run"})
 		if s.Void == "" {
 			return
 		}
@@ -125,12 +125,12 @@ func TestPlainBounds(t *testing.T) {
 		}
 		withPairs(t, 1, func() {
 			c := newPlain("plain loop", "-by", how)
-			p, err := start(-1, filepath.Join(dir, "log"), argv("/proc/self/exe", c.args, image, dir), plainly+"=1")
+			p, err := start(-1, filepath.Join(dir, "log"), argv("/proc/self/exe", c.args, image, dir, 0), plainly+"=1")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer p.stop()
-			l, err := packet.Open(clientIf, packet.Options{})
+			l, err := packet.Open(realName(clientIf, 0), packet.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

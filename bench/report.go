@@ -165,6 +165,9 @@ func (e *entry) cells() []string {
 		return slices.Repeat([]string{"-"}, 10)
 	}
 	out := []string{fmt.Sprintf("%.0f", m.PerSecond), fmt.Sprintf("%.1f", m.P50), fmt.Sprintf("%.1f", m.P999), "-", "-", "-", "-", "-", short(e.Min) + ".." + short(e.Max), fmt.Sprintf("%.0f %%", e.Spread*100)}
+	if m.P999 == 0 { // of fio that was stopped in between
+		out[2] = "-"
+	}
 	if m.TargetCPU > 0 { // fio alone has no target
 		out[3], out[5] = fmt.Sprintf("%.2f", m.TargetCPU), fmt.Sprintf("%.0f %%", e.Busy*100)
 	}

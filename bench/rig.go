@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"time"
@@ -15,10 +16,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// wire makes pair n of interfaces for one row; undo removes it.
+// wire makes pair n of interfaces; undo removes it.
 func wire(n, mtu int) (undo func(), err error) {
 	attrs := netlink.NewLinkAttrs()
-	near, far := ifName(targetIf, n), ifName(clientIf, n)
+	near, far := realName(targetIf, n), realName(clientIf, n)
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = near, mtu, []byte{2, 0, 0, 0xbe, byte(n), 1}
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: far, PeerMTU: uint32(mtu), PeerHardwareAddr: []byte{2, 0, 0, 0xbe, byte(n), 2}}
 	if err := netlink.LinkAdd(pair); err != nil {
@@ -126,12 +127,26 @@ func tail(b []byte) string {
 	return strings.Join(strings.Fields(string(b)), " ")
 }
 
-// argv replaces the placeholders.
-func argv(program string, args []string, image, state string) []string {
+// argv replaces the placeholders. The interfaces are those of the pairs from number first on.
+func argv(program string, args []string, image, state string, first int) []string {
 	out := []string{program}
 	for _, a := range args {
 		a = strings.ReplaceAll(strings.ReplaceAll(a, "%image", image), "%state", state)
-		out = append(out, a)
+		out = append(out, interfaces(a, first))
 	}
 	return out
 }
+
+// placeholder is one for an interface.
+var placeholder = regexp.MustCompile("(" + targetIf + "|" + clientIf + ")[0-9]")
+
+// interfaces replaces the placeholders of interfaces by names: those of the pairs from number first on.
+func interfaces(s string, first int) string {
+	return placeholder.ReplaceAllStringFunc(s, func(name string) string {
+		end := len(name) - 1
+		return realName(name[:end], first+int(name[end]-'0'))
+	})
+}
+
+// realName is what an interface is called: "t12" or "h12".
+func realName(which string, n int) string { return fmt.Sprint(which[1:], n) }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"time"
 
 	"goaoe/aoe"
 	"goaoe/internal/loadgen"
@@ -27,6 +26,7 @@ type contestant struct {
 	load   func(*loadgen.Config) // what its load has that is not the row's; nil: nothing
 	stamp  bool                  // its disk is memory, and is stamped before it is measured
 	free   bool                  // it may use all CPUs
+	awake  bool                  // it uses its CPU even when there is nothing to do, so that it has to be stopped for others
 	copies int                   // so many processes are it (idle row); 0: one
 	old    bool                  // the program that -before names
 }
@@ -39,23 +39,25 @@ type row struct {
 	work        loadgen.Config
 	cached      bool // the image is read through before, so that it is in the page cache
 	latency     bool // what repetitions are compared by is the median latency, not the rate
-	far         bool // the targets are in another network namespace than the clients, so that TCP uses the link
+	far         bool // contestants with NBD are in another network namespace than their clients, so that TCP uses the link
+	disk        bool // it waits for a disk: longer turns
 	free        bool // nothing is bound to a CPU
 	contestants []contestant
 	goals       []goal
-	// run measures one contestant once; nil: bench.once.
-	run func(b *bench, ctx context.Context, r row, c contestant, f *far, id string) sample
+	// run measures one contestant once, after which comes the next; nil: they are measured in short turns.
+	run func(b *bench, ctx context.Context, r row, w work) sample
 }
 
-// targetIf is the interface of the targets, clientIf that of the load generator.
+// targetIf and a number stand for an interface of the target in what a contestant is told, clientIf for the other end of it. Each contestant has pairs of
+// its own, so that those that wait for their turn hear nothing of the others' work.
 const (
-	targetIf = "t0"
-	clientIf = "h0"
+	targetIf = "%t"
+	clientIf = "%h"
 )
 
 // export is the command line of a target in vblade's form.
 func export(flags ...string) []string {
-	return append(append([]string{}, flags...), "0", "1", targetIf, "%image")
+	return append(append([]string{}, flags...), "0", "1", ifName(targetIf, 0), "%image")
 }
 
 // goaoeExport is the same for goaoe.
@@ -73,7 +75,7 @@ const memorySectors = 16 << 20 / aoe.SectorSize
 
 // memory is goaoe without any storage, only so much memory: "16M". The warm-up touches all of it: what a page costs when it is touched first is not what a row is about.
 func memory(size string) contestant {
-	return contestant{name: "goaoe mem:" + size, kind: goaoe, args: goaoeServe("-i", targetIf, "e0.1=mem:"+size)}
+	return contestant{name: "goaoe mem:" + size, kind: goaoe, args: goaoeServe("-i", ifName(targetIf, 0), "e0.1=mem:"+size)}
 }
 
 // cached is goaoe with the page cache, which acknowledges writes early as vblade without -s does.
@@ -103,7 +105,7 @@ func rows() []row {
 	all = append(all, directRows()...)
 	past := newPlain("plain loop, direct", "-by", byRing, "-direct", "-sync", "-parts", "2") // another kind of export: what is written is not in the page cache then
 	all = append(all, row{
-		id: "i", title: "4 KiB random writes, depth 32, buffered file, durable", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100},
+		id: "i", title: "4 KiB random writes, depth 32, buffered file, durable", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}, disk: true,
 		contestants: append([]contestant{{name: "goaoe", kind: goaoe, args: goaoeExport()}, peer("-s"),
 			{name: "fio", kind: fio, args: []string{"--rw=randwrite", "--bs=4k", "--iodepth=32", "--direct=0", "--sync=dsync"}}}, append(plainDurable(), past)...),
 		goals: []goal{{what: rate, peer: "fio", want: .9}, {what: rate, peer: "vblade -s", want: 5, limits: plainLimits(plainDurable())}, {what: rate, peer: past.name}},
@@ -112,9 +114,9 @@ func rows() []row {
 	all = append(all, scaleRows()...)
 	all = append(all, row{
 		id: "h", title: "the other end: goaoe bench and the load generator, both at vblade, 4 KiB random reads, depth 32, page cache", mtu: 9000,
-		work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
+		work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true, run: (*bench).once,
 		contestants: []contestant{
-			{name: "goaoe bench", kind: vblade, args: export("-b", "64"), client: []string{"bench", "0.1", "-i", clientIf, "--json", "--depth", "32", "--size", "4096"}},
+			{name: "goaoe bench", kind: vblade, args: export("-b", "64"), client: []string{"bench", "0.1", "-i", ifName(clientIf, 0), "--json", "--depth", "32", "--size", "4096"}},
 			{name: "load generator", kind: vblade, args: export("-b", "64")}},
 		goals: []goal{{what: rate, peer: "load generator", want: .95}, {what: share, want: 1}},
 	})
@@ -126,7 +128,7 @@ func cacheRows() []row {
 	kit := nbdkitFile()
 	polls := contestant{name: "goaoe --busy-poll 100us", kind: goaoe, args: goaoeExport("--write-cache", "--busy-poll", "100us")}
 	open := contestant{name: polls.name + " --no-sandbox", kind: goaoe, args: goaoeExport("--write-cache", "--busy-poll", "100us", "--no-sandbox")}
-	awake := newPlain("plain loop, never asleep", "-spin")
+	awake := neverAsleep()
 	return []row{
 		{
 			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
@@ -207,7 +209,7 @@ func directRows() []row {
 			limit.name, limit.stamp = "goaoe, no storage", true
 			limit.load = func(c *loadgen.Config) { c.Last = nil }
 			r := row{
-				id: numbered(letter, i), title: size + " KiB " + order + " " + what, mtu: 9000,
+				id: numbered(letter, i), title: size + " KiB " + order + " " + what, mtu: 9000, disk: true,
 				work: loadgen.Config{Depth: 32, Sectors: w.sectors, Sequential: w.sequential, Writes: writes},
 				contestants: []contestant{{name: "goaoe -d", kind: goaoe, args: goaoeExport("-d")},
 					{name: "fio", kind: fio, args: append([]string{"--rw=" + how, "--bs=" + size + "k", "--iodepth=32"}, sync...)}, limit},
@@ -230,7 +232,7 @@ func directRows() []row {
 // networkRows compare goaoe without storage with a loop that only turns frames around, and sends the same bytes each time. So that the memory behind goaoe is as little
 // a part of it, it fits into the processor's second cache.
 func networkRows() []row {
-	loop := contestant{name: "echo loop", kind: echoer, args: []string{targetIf}}
+	loop := contestant{name: "echo loop", kind: echoer, args: []string{ifName(targetIf, 0)}}
 	return []row{
 		{
 			id: "f", title: "4 KiB random reads, depth 32, memory (no storage; the data is not compared)", mtu: 9000,
@@ -247,20 +249,3 @@ func networkRows() []row {
 
 // addr is the address of export n of many.
 func addr(n int) aoe.Addr { return aoe.Addr{Major: uint16(n / 250), Minor: uint8(n % 250)} }
-
-// timing says how long and how often.
-type timing struct {
-	reps             int
-	warmup, duration time.Duration
-}
-
-// normal is short and often: on a machine that changes its speed within seconds, what runs one after the other is compared best, and many repetitions tell more than
-// long ones.
-func normal() timing {
-	return timing{reps: 15, warmup: 150 * time.Millisecond, duration: 500 * time.Millisecond}
-}
-
-// quick is to see that it works.
-func quick() timing {
-	return timing{reps: 3, warmup: 100 * time.Millisecond, duration: 300 * time.Millisecond}
-}

@@ -40,7 +40,7 @@ func scaleRows() []row {
 		work: loadgen.Config{Depth: 64, Sectors: 16, NoVerify: true, More: []loadgen.Place{{Interface: ifName(clientIf, 1), Addr: addr(2)}}}}
 	for _, n := range []int{1, 2} {
 		lanes.contestants = append(lanes.contestants, contestant{name: plural(n, "lane"), kind: goaoe, free: true,
-			args: goaoeServe("--read-only", "--lanes", fmt.Sprint(n), "-i", targetIf+","+ifName(targetIf, 1), "e0.1=%image", "e0.2=%image")})
+			args: goaoeServe("--read-only", "--lanes", fmt.Sprint(n), "-i", ifName(targetIf, 0)+","+ifName(targetIf, 1), "e0.1=%image", "e0.2=%image")})
 	}
 	lanes.contestants = append(lanes.contestants, plainLoops(1), plainLoops(2))
 	lanes.goals = []goal{{what: rate, ours: "2 lanes", peer: "1 lane"},
@@ -57,7 +57,7 @@ func plural(n int, what string) string {
 
 // many is goaoe with so many exports of the image, all of which are asked.
 func many(n int) contestant {
-	c := contestant{name: plural(n, "export"), kind: goaoe, args: goaoeServe("--read-only", "-i", targetIf)}
+	c := contestant{name: plural(n, "export"), kind: goaoe, args: goaoeServe("--read-only", "-i", ifName(targetIf, 0))}
 	for i := range n {
 		c.args = append(c.args, addr(i+1).String()+"=%image")
 	}
@@ -69,5 +69,5 @@ func many(n int) contestant {
 	return c
 }
 
-// ifName is the name of interface n of those that begin with that of the first.
-func ifName(first string, n int) string { return fmt.Sprint(first[:1], n) }
+// ifName is the placeholder for interface n, 0 to 9, of a contestant.
+func ifName(which string, n int) string { return fmt.Sprint(which, n) }

@@ -65,7 +65,7 @@ type Place struct {
 	Addr      aoe.Addr
 }
 
-// Result is what a run found out. All but Retransmits is of the time after Warmup; Errors and Mismatches also count in Warmup and
+// Result is what a run found out. All but Retransmits and TargetCPU is of the time after Warmup; Errors and Mismatches also count in Warmup and
 // after the end, so that 0 means that everything was right.
 type Result struct {
 	Requests    uint64  // answered, rightly or not
@@ -82,7 +82,7 @@ type Result struct {
 	P999        time.Duration
 	Max         time.Duration
 	OwnCPU      float64       // CPU seconds of this process
-	TargetCPU   time.Duration // CPU time of TargetPID per request
+	TargetCPU   time.Duration // CPU time of TargetPID per request, with what Warmup and the last answers took: it is exact only when a process rests
 	Fair        float64       // answers of the stream that got the fewest, by those of the one that got the most; 0 when streams have no shares or there is one
 	Idle        float64       // share of the time in which nothing had arrived and nothing was to be sent, 0 to 1: near 0 Run itself was the limit
 }
@@ -138,40 +138,87 @@ func (c *Config) fix() error {
 // Run does one run on the calling goroutine, and finds the target first (for up to five seconds). An error means that there
 // is no result: no target, an interface that went down, a target that stopped to answer, ctx. What single requests
 // met is in the result.
-func Run(ctx context.Context, c Config) (res Result, err error) {
-	if err := c.fix(); err != nil {
-		return res, err
-	}
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if c.CPU >= 0 {
-		back, err := pin(c.CPU)
-		if err != nil {
-			return res, err
-		}
-		defer back()
-	}
-	var ports ports
-	defer ports.close()
-	streams, err := ports.find(ctx, &c)
+func Run(ctx context.Context, c Config) (Result, error) {
+	s, err := Open(ctx, c)
 	if err != nil {
-		return res, err
+		return Result{}, err
 	}
-	if places := c.DiskSectors / uint64(c.Sectors); c.Last != nil && uint64(len(c.Last)) < places {
-		return res, fmt.Errorf("loadgen: target %v has %d places, and there is room to remember %d", streams[0].peer.addr, places, len(c.Last))
+	defer s.Close()
+	if err := s.Turn(ctx, c.Generation); err != nil {
+		return Result{}, err
 	}
-	return newRunner(c, ports.all, streams).run(ctx)
+	return s.Result(), nil
 }
 
-// pin keeps the calling thread on one CPU until back is called.
+// Session is a run in turns: between two of them nothing is outstanding and nothing is done, so that others can have theirs. All methods belong to
+// one goroutine.
+type Session struct {
+	ports ports
+	r     *runner
+}
+
+// Open finds the target, as Run does, and asks nothing else yet. Close has to follow.
+func Open(ctx context.Context, c Config) (*Session, error) {
+	if err := c.fix(); err != nil {
+		return nil, err
+	}
+	back, err := pin(c.CPU)
+	if err != nil {
+		return nil, err
+	}
+	defer back()
+	s := &Session{}
+	streams, err := s.ports.find(ctx, &c)
+	if err == nil && c.Last != nil && uint64(len(c.Last)) < c.DiskSectors/uint64(c.Sectors) {
+		err = fmt.Errorf("loadgen: target %v has %d places, and there is room to remember %d", streams[0].peer.addr, c.DiskSectors/uint64(c.Sectors), len(c.Last))
+	}
+	if err != nil {
+		s.Close()
+		return nil, err
+	}
+	s.r = newRunner(c, s.ports.all, streams)
+	return s, nil
+}
+
+// Turn asks for Config.Warmup and then for Config.Duration, which counts, and returns when everything was answered. Its writes are of the generation, see
+// Config.Generation. After an error the session is of no use any more.
+func (s *Session) Turn(ctx context.Context, generation uint16) error {
+	back, err := pin(s.r.cfg.CPU)
+	if err != nil {
+		return err
+	}
+	defer back()
+	s.r.cfg.Generation = generation
+	if err := s.r.cfg.fix(); err != nil {
+		return err
+	}
+	return s.r.turn(ctx)
+}
+
+// Result is that of all turns together.
+func (s *Session) Result() Result { return s.r.result() }
+
+// Close closes the interfaces.
+func (s *Session) Close() { s.ports.close() }
+
+// pin keeps the calling goroutine on its thread and, when cpu is not negative, that on one CPU, until back is called.
 func pin(cpu int) (back func(), err error) {
+	runtime.LockOSThread()
+	if cpu < 0 {
+		return runtime.UnlockOSThread, nil
+	}
 	var old, one unix.CPUSet
 	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("loadgen: asking for the CPUs: %w", err)
 	}
 	one.Set(cpu)
 	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		runtime.UnlockOSThread()
 		return nil, fmt.Errorf("loadgen: running on CPU %d (of those allowed: %d): %w", cpu, old.Count(), err)
 	}
-	return func() { _ = unix.SchedSetaffinity(0, &old) }, nil // the old set was allowed before
+	return func() {
+		_ = unix.SchedSetaffinity(0, &old) // it was allowed before
+		runtime.UnlockOSThread()
+	}, nil
 }

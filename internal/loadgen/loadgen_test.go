@@ -521,13 +521,63 @@ func TestWrongConfigs(t *testing.T) {
 	}
 }
 
+// TestTurns: what several turns gave is added up, between two of them nothing is asked, and writes of each have its generation.
+func TestTurns(t *testing.T) {
+	l, r := pair(t, 9000)
+	r.serve(t)
+	cfg := config(l)
+	cfg.Writes, cfg.Last, cfg.TargetPID = 100, make([]uint16, diskSectors/8), os.Getpid()
+	s, err := Open(context.Background(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if res := s.Result(); res.Requests != 0 || res.PerSecond != 0 || res.Bad() == "" {
+		t.Errorf("before the first turn: %+v", res)
+	}
+	var before Result
+	for gen := uint16(1); gen <= 3; gen++ {
+		if err := s.Turn(context.Background(), gen); err != nil {
+			t.Fatal(err)
+		}
+		res := s.Result()
+		if bad := res.Bad(); bad != "" || res.Requests <= before.Requests || res.OwnCPU <= before.OwnCPU {
+			t.Errorf("turn %d: %s, %+v after %+v", gen, bad, res, before)
+		}
+		if res.Seconds < .05*float64(gen) {
+			t.Errorf("%v s that count after %d turns of 0.05 s", res.Seconds, gen)
+		}
+		if rate := float64(res.Requests) / res.Seconds; res.PerSecond != rate || res.TargetCPU <= 0 || res.Idle < 0 || res.Idle > 1 {
+			t.Errorf("turn %d: %+v", gen, res)
+		}
+		if before = res; s.r.live != 0 {
+			t.Errorf("%d requests are outstanding after a turn", s.r.live)
+		}
+		found := false
+		for _, g := range cfg.Last {
+			found = found || g == gen
+		}
+		if !found {
+			t.Errorf("no write of generation %d", gen)
+		}
+	}
+	writes := r.writes
+	time.Sleep(5 * time.Millisecond)
+	if r.writes != writes {
+		t.Error("it goes on between turns")
+	}
+	if err := s.Turn(context.Background(), Unknown); err == nil {
+		t.Error("a turn with the generation that means none")
+	}
+}
+
 func TestProcessCPU(t *testing.T) {
-	if processCPU(0) != 0 || processCPU(1<<30) != 0 {
+	if ProcessCPU(0) != 0 || ProcessCPU(1<<30) != 0 {
 		t.Error("a process that is not there used the CPU")
 	}
 	for end := time.Now().Add(30 * time.Millisecond); time.Now().Before(end); {
 	}
-	if own := processCPU(os.Getpid()); own <= 0 || own > ownCPU()+1 {
+	if own := ProcessCPU(os.Getpid()); own <= 0 || own > ownCPU()+1 {
 		t.Errorf("this process used %v s, by the other count %v s", own, ownCPU())
 	}
 }

@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +25,6 @@ const (
 	// placeTries is how often another place is drawn: a disk may have fewer places than there are requests.
 	placeTries = 64
 	scanEvery  = int64(10 * time.Millisecond) // between two looks for requests without an answer
-	userHZ     = 100                          // of /proc/PID/stat, the same on every Linux
 )
 
 // slot is one of the requests that are outstanding.
@@ -56,7 +52,8 @@ type stream struct {
 	port *port
 	mac  aoe.MAC // of the initiator
 	peer target
-	done uint64
+	done uint64 // in this turn
+	sum  uint64 // in all turns
 }
 
 // runner is a run after the targets were found.
@@ -78,9 +75,24 @@ type runner struct {
 	empty   int64 // when poll last found nothing; 0 when it found something since
 	idle    int64 // nanoseconds from one empty poll to the next
 
+	// Of the part of a turn that counts.
 	lat  Histogram
 	done uint64
-	res  Result
+	// every is what was answered before that part.
+	every uint64
+	sum   sums
+	res   Result // what is counted at once: faults, and requests sent again
+}
+
+// sums are what the turns of a session gave, each in the part that counts, but for theirs and every.
+type sums struct {
+	lat     Histogram
+	done    uint64
+	idle    int64
+	seconds float64
+	own     float64 // CPU seconds of this process
+	theirs  float64 // CPU seconds of the target from the first request of a turn until all were answered
+	every   uint64  // answers meanwhile
 }
 
 // newRunner makes a run of streams, which is not empty; ports are all that they use.
@@ -350,46 +362,66 @@ func (r *runner) until(ctx context.Context, end int64, count uint64) error {
 	}
 }
 
-func (r *runner) run(ctx context.Context) (Result, error) {
+// turn is one turn of a session: it issues, warms up, counts, and drains.
+func (r *runner) turn(ctx context.Context) error {
+	theirs := ProcessCPU(r.cfg.TargetPID)
+	r.stop, r.empty = false, 0
 	for i := range r.slots {
 		r.issue(i)
 	}
 	if r.cfg.Warmup > 0 {
 		if err := r.until(ctx, sys.Nanotime()+int64(r.cfg.Warmup), 0); err != nil {
-			return Result{}, err
+			return err
 		}
 	}
+	r.every = r.done
 	r.lat, r.done, r.idle = Histogram{}, 0, 0
 	for i := range r.streams {
 		r.streams[i].done = 0
 	}
-	own, theirs := ownCPU(), processCPU(r.cfg.TargetPID)
+	own := ownCPU()
 	start := sys.Nanotime()
 	end := int64(math.MaxInt64)
 	if r.cfg.Duration > 0 {
 		end = start + int64(r.cfg.Duration)
 	}
 	if err := r.until(ctx, end, r.cfg.Count); err != nil {
-		return Result{}, err
+		return err
 	}
-	res := &r.res
-	res.Seconds = float64(sys.Nanotime()-start) / 1e9
-	res.Idle = float64(r.idle) / 1e9 / res.Seconds
-	res.OwnCPU = ownCPU() - own
-	theirs = processCPU(r.cfg.TargetPID) - theirs
-	res.Requests = r.done
-	res.PerSecond = float64(r.done) / res.Seconds
-	res.Bytes = r.done * uint64(r.cfg.Sectors) * aoe.SectorSize
-	res.P50, res.P90, res.P99, res.P999, res.Max = r.lat.Quantile(.5), r.lat.Quantile(.9), r.lat.Quantile(.99), r.lat.Quantile(.999), r.lat.Max()
-	res.Fair = r.fair()
-	if r.done > 0 && r.cfg.TargetPID > 0 {
-		res.TargetCPU = time.Duration(theirs * 1e9 / float64(r.done))
+	s := &r.sum
+	s.seconds += float64(sys.Nanotime()-start) / 1e9
+	s.own += ownCPU() - own
+	s.idle += r.idle
+	s.done += r.done
+	s.lat.Merge(&r.lat)
+	for i := range r.streams {
+		r.streams[i].sum += r.streams[i].done
 	}
 	r.stop = true
 	if err := r.until(ctx, sys.Nanotime()+2*int64(r.cfg.GiveUp), 0); err != nil {
-		return Result{}, err
+		return err
 	}
-	return *res, nil
+	s.theirs += ProcessCPU(r.cfg.TargetPID) - theirs
+	s.every += r.every + r.done
+	r.done = 0
+	return nil
+}
+
+// result makes figures of what the turns gave.
+func (r *runner) result() Result {
+	res, s := r.res, &r.sum
+	res.Seconds, res.OwnCPU, res.Requests = s.seconds, s.own, s.done
+	res.Bytes = s.done * uint64(r.cfg.Sectors) * aoe.SectorSize
+	if s.seconds > 0 {
+		res.Idle = float64(s.idle) / 1e9 / s.seconds
+		res.PerSecond = float64(s.done) / s.seconds
+	}
+	res.P50, res.P90, res.P99, res.P999, res.Max = s.lat.Quantile(.5), s.lat.Quantile(.9), s.lat.Quantile(.99), s.lat.Quantile(.999), s.lat.Max()
+	res.Fair = r.fair()
+	if s.every > 0 && r.cfg.TargetPID > 0 {
+		res.TargetCPU = time.Duration(s.theirs * 1e9 / float64(s.every))
+	}
+	return res
 }
 
 // fair compares the streams: the answers that the one with the fewest got by those of the one with the most.
@@ -399,7 +431,7 @@ func (r *runner) fair() float64 {
 	}
 	least, most := uint64(math.MaxUint64), uint64(0)
 	for i := range r.streams {
-		least, most = min(least, r.streams[i].done), max(most, r.streams[i].done)
+		least, most = min(least, r.streams[i].sum), max(most, r.streams[i].sum)
 	}
 	return float64(least) / float64(max(most, 1))
 }
@@ -413,21 +445,21 @@ func ownCPU() float64 {
 	return float64(u.Utime.Nano()+u.Stime.Nano()) / 1e9
 }
 
-// processCPU returns the CPU seconds of all threads of a process, in steps of 10 ms; 0 when there is none.
-func processCPU(pid int) float64 {
-	if pid <= 0 {
+// ProcessCPU returns the CPU seconds of all threads of a process, also of those that ended; 0 when there is none. What a thread that runs just now has used
+// since the last tick of the clock is not in it.
+func ProcessCPU(pid int) float64 {
+	if pid <= 0 || pid > maxPID {
 		return 0
 	}
-	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-	if err != nil {
+	var t unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|cpuClockSched), &t) != nil {
 		return 0
 	}
-	s := string(b)
-	f := strings.Fields(s[strings.LastIndexByte(s, ')')+1:]) // the name before it may hold anything
-	if len(f) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseFloat(f[11], 64)
-	system, _ := strconv.ParseFloat(f[12], 64)
-	return (user + system) / userHZ
+	return float64(t.Nano()) / 1e9
 }
+
+// maxPID is the largest number that a process can have (PID_MAX_LIMIT of include/linux/threads.h).
+const maxPID = 1 << 22
+
+// cpuClockSched is the kind of clock of a process, in its number, that counts what the scheduler gave it (CPUCLOCK_SCHED of include/linux/posix-timers_types.h).
+const cpuClockSched = 2
