@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -166,8 +167,12 @@ func (v *target) open() {
 		if w.stamp && r.Writes == 0 {
 			fill := r
 			fill.Writes, fill.Sequential, fill.Warmup, fill.Duration, fill.Count = 100, true, 0, 0, memorySectors/uint64(r.Sectors)
-			if res, err := loadgen.Run(v.ctx, fill); err != nil || res.Bad() != "" {
-				return sample{}, fmt.Errorf("stamping the disk in memory: %v %s", err, res.Bad())
+			res, err := loadgen.Run(v.ctx, fill)
+			if bad := res.Bad(); err == nil && bad != "" {
+				err = errors.New(bad)
+			}
+			if err != nil {
+				return sample{}, fmt.Errorf("stamping the disk in memory: %w", err)
 			}
 		}
 		var err error
