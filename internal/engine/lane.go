@@ -60,6 +60,7 @@ type lane struct {
 	latency [stats.NumClasses]int64 // of the latest request of each class
 
 	req  target.Request
+	act  target.Action // of the frame that is being handled
 	done [reapBatch]*store.Op
 	now  int64  // Unix nanoseconds, taken once a turn in which frames came
 	mono int64  // the same moment on the clock of sys.Nanotime
@@ -291,7 +292,8 @@ func (l *lane) handle(p *lanePort, f *link.Frame, te *target.Export) {
 		l.lose(p, stats.DropSend)
 		return
 	}
-	act := te.Handle(&l.req, p.in, buf)
+	act := &l.act
+	te.Handle(&l.req, p.in, buf, act)
 	switch act.Kind {
 	case target.Silent:
 		l.lose(p, act.Drop)

@@ -130,7 +130,8 @@ func (l *lane) queueSlot(s *slot, head, body []byte) bool {
 	if p.gone || !l.room(p) {
 		return false
 	}
-	p.msgs[p.n] = link.Msg{Head: head, Body: body, Room: true}
+	m := &p.msgs[p.n] // field by field: a processor waits for a copy of what it has just written
+	m.Head, m.Body, m.Room, m.Err = head, body, true, nil
 	p.owner[p.n] = s
 	p.n++
 	return true

@@ -187,7 +187,7 @@ func TestNoAlloc(t *testing.T) {
 			if !req.Addr.Wild() {
 				x = tab.Lookup(req.Addr)
 			}
-			if act := x.Handle(&req, in, buf); act.Kind == IO {
+			if act := handle(x, &req, in, buf); act.Kind == IO {
 				x.Finish(f[:36], in, act.IO, OK, 0, false, hdr)
 				x.Finish(f[:36], in, act.IO, Media, 1, true, hdr)
 			}

@@ -7,7 +7,7 @@
 //	var req Request
 //	if d := req.Parse(frame, &in); d != stats.NoDrop { count it; return }      // steps 1 to 4 of the receive filter
 //	exact address: e := table.Lookup(req.Addr); wildcard: each e of table.All() whose address matches
-//	act := e.Handle(&req, &in, reply)                                          // steps 6 to 10
+//	e.Handle(&req, &in, reply, &act)                                          // steps 6 to 10
 //	  Silent    act.Drop says why
 //	  Reply     reply[:act.N] is the frame to send, padded to 60 bytes
 //	  IO        act.IO is what to do; afterwards e.Finish(...) builds the reply

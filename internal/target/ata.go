@@ -20,78 +20,94 @@ type regs struct {
 //
 // Refusals are ATA errors and not AoE errors: Linux only logs an AoE error and goes on repeating the request until it fails the
 // whole disk, but takes an ATA error as the end of that one request. The exceptions are reservation, and a disk that is gone.
-func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access) Action {
+func (e *Export) ata(req *Request, in *Ingress, b []byte, st *State, acc *Access, act *Action) {
 	var r regs
 	var err error
 	if r.data, err = r.Decode(req.Frame); err != nil {
-		return silent(stats.DropShort)
+		act.Drop = stats.DropShort
+		return
 	}
 	r.op = ata.Lookup(r.Command)
 	if r.op.Class == ata.Identify {
-		return e.identify(req, in, b, acc, &r)
+		*act = e.identify(req, in, b, acc, &r)
+		return
 	}
 	if reservedFor(st, req.Src) {
-		return e.fail(req, in, b, aoe.Reserved)
+		*act = e.fail(req, in, b, aoe.Reserved)
+		return
 	}
 	if req.Addr.Wild() { // one broadcast write would hit every disk of the network
-		return silent(stats.DropWildcard)
+		act.Drop = stats.DropWildcard
+		return
 	}
 	if r.op.Modifies() {
 		if e.has(flagReadOnly) {
-			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectReadOnly)
+			*act = e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectReadOnly)
+			return
 		}
 		if !acc.Write.check(req.Src) {
-			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
+			*act = e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
+			return
 		}
 	}
 	switch r.op.Class {
 	case ata.Read, ata.Verify:
 		if !acc.Read.check(req.Src) {
-			return e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
+			*act = e.refuse(req, in, b, &r, ata.ErrABRT, stats.RejectAccess)
+			return
 		}
-		return e.transfer(req, in, b, &r)
+		e.transfer(req, in, b, &r, act)
 	case ata.Write:
-		return e.transfer(req, in, b, &r)
+		e.transfer(req, in, b, &r, act)
 	case ata.Flush:
 		if e.cfg.ReadOnly { // nothing was ever written
-			return e.done(req, in, b, &r)
+			*act = e.done(req, in, b, &r)
+			return
 		}
-		return Action{Kind: IO, IO: IOSpec{Kind: IOFlush}}
+		act.Kind, act.IO.Kind = IO, IOFlush
 	case ata.DataSet:
-		return e.trim(req, in, b, &r)
+		*act = e.trim(req, in, b, &r)
+	default:
+		*act = e.noData(req, in, b, &r)
 	}
-	return e.noData(req, in, b, &r)
 }
 
 // transfer is the one place where a read or write of the disk is let through: what it returns as IO lies inside the export, has
 // its data, and its reply fits the interface. The opcode alone decides the direction and the width of the address: clients
 // do not always set the flags right, and a path probe of Linux is a read with a payload.
-func (e *Export) transfer(req *Request, in *Ingress, b []byte, r *regs) Action {
+func (e *Export) transfer(req *Request, in *Ingress, b []byte, r *regs, act *Action) {
 	count := int(r.Count)
 	if count == 0 {
-		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		*act = e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		return
 	}
 	if r.op.Class != ata.Verify && count > aoe.PhysicalSectors(in.MTU) {
 		if count <= aoe.PhysicalSectors(in.Before) { // it was right when it was made, and may yet be answered: on another path, or when the MTU is what it was
-			return Action{Kind: Silent, Drop: stats.DropSend}
+			act.Drop = stats.DropSend
+			return
 		}
-		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		*act = e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		return
 	}
 	if r.op.Class == ata.Write && len(r.data) < count*ata.SectorSize {
-		return e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		*act = e.refuse(req, in, b, r, ata.ErrABRT, stats.RejectArgument)
+		return
 	}
 	lba, ok := ata.Address(r.LBA, r.op.Ext, r.Flags&aoe.ATAExtended != 0)
 	if !ok || !ata.InRange(lba, uint64(count), e.sectors.Load()) {
-		return e.refuse(req, in, b, r, ata.ErrIDNF, stats.RejectRange)
+		*act = e.refuse(req, in, b, r, ata.ErrIDNF, stats.RejectRange)
+		return
 	}
 	switch r.op.Class {
 	case ata.Verify:
-		return e.done(req, in, b, r)
+		*act = e.done(req, in, b, r)
+		return
 	case ata.Write:
-		durable := r.op.FUA || !e.has(flagWriteCache)
-		return Action{Kind: IO, IO: IOSpec{Kind: IOWrite, LBA: lba, Count: count, Durable: durable}}
+		act.IO.Kind, act.IO.Durable = IOWrite, r.op.FUA || !e.has(flagWriteCache)
+	default:
+		act.IO.Kind = IORead
 	}
-	return Action{Kind: IO, IO: IOSpec{Kind: IORead, LBA: lba, Count: count}}
+	act.Kind, act.IO.LBA, act.IO.Count = IO, lba, count
 }
 
 // trim checks DATA SET MANAGEMENT: one block of ranges (word 105 of IDENTIFY says so), all inside the export or nothing is done.

@@ -156,7 +156,7 @@ func TestConfig(t *testing.T) {
 			if d := req.Parse(f, false, 0, r.in); d != stats.NoDrop {
 				t.Fatal(d)
 			}
-			if act := r.e.Handle(&req, r.in, buf); act.Kind != Defer {
+			if act := handle(r.e, &req, r.in, buf); act.Kind != Defer {
 				t.Fatalf("%+v", act)
 			}
 		}

@@ -15,6 +15,16 @@ import (
 //
 // A write that failed tells DF besides ERR: that the disk is at fault, not the request. A flush that failed does the same.
 func (e *Export) Finish(reqHdr []byte, in *Ingress, io IOSpec, res Result, failedLBA uint64, haveFailedLBA bool, hdr []byte) (hdrLen, dataLen int) {
+	if res == OK && io.Kind != IOFlush && len(hdr) >= aoe.MinFrame { // most are that
+		n, err := aoe.Answer(hdr, reqHdr, &in.MAC, e.addr, ata.StatusOK)
+		switch {
+		case err != nil:
+			return 0, 0
+		case io.Kind == IORead:
+			return n, io.Count * ata.SectorSize
+		}
+		return aoe.Pad(hdr, n), 0
+	}
 	var h aoe.Header
 	var r regs
 	if _, err := r.Decode(reqHdr); err != nil || len(hdr) < aoe.MinFrame || h.Decode(reqHdr) != nil {
@@ -27,9 +37,6 @@ func (e *Export) Finish(reqHdr []byte, in *Ingress, io IOSpec, res Result, faile
 		return e.finishFailed(&req, in, io, res, failedLBA, haveFailedLBA, hdr, &r), 0
 	}
 	e.registers(&req, in, hdr, &r, ata.StatusOK, 0, 0)
-	if io.Kind == IORead {
-		return aoe.ATALen, io.Count * ata.SectorSize
-	}
 	if r.op.Class == ata.SetFeatures {
 		e.set(flagWriteCache, false) // it may have been turned on while the flush ran: off wins until it is asked for again
 	}

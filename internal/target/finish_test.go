@@ -91,7 +91,7 @@ func TestFinishGolden(t *testing.T) {
 	if d := r.Parse(req, false, 0, in); d != 0 {
 		t.Fatal(d)
 	}
-	act := e.Handle(&r, in, buf)
+	act := handle(e, &r, in, buf)
 	if act.Kind != IO || act.IO != (IOSpec{Kind: IORead, LBA: 0x0123456789, Count: 2}) {
 		t.Fatalf("%+v", act)
 	}
@@ -100,7 +100,7 @@ func TestFinishGolden(t *testing.T) {
 		t.Errorf("%d, %d: % x", n, d, buf[:n])
 	}
 	e.SetSectors(1 << 32)
-	act = e.Handle(&r, in, buf)
+	act = handle(e, &r, in, buf)
 	want[25], want[26], want[27] = ata.ErrIDNF, 2, 0x41
 	if act.Kind != Reply || !bytes.Equal(buf[:act.N], append(want, make([]byte, 24)...)) {
 		t.Errorf("%+v: % x", act, buf[:act.N])

@@ -8,12 +8,14 @@ import (
 )
 
 // Handle decides what a request that passed Parse means for this export. reply is where a reply is built: at least 14 + MTU
-// bytes, and 1600 or more; it is only valid up to Action.N, and with Kind Reply. Nothing of the request is kept.
+// bytes, and 1600 or more; it is only valid up to Action.N, and with Kind Reply. Nothing of the request is kept. What is wanted is written to act, where a
+// caller reads it field by field: a processor waits for a copy of bytes that it has just written one by one.
 //
 // A Defer is only returned for a well-formed request that may change the State; it must be given to Commit, which
 // looks at it again.
-func (e *Export) Handle(req *Request, in *Ingress, reply []byte) Action {
-	return e.count(e.dispatch(req, in, reply, nil))
+func (e *Export) Handle(req *Request, in *Ingress, reply []byte, act *Action) {
+	e.dispatch(req, in, reply, nil, act)
+	e.count(act)
 }
 
 // Commit executes a request for which Handle said Defer. frame, tagged, tci and in are as for Parse; the frame may be a copy. The
@@ -35,7 +37,9 @@ func (e *Export) Commit(frame []byte, tagged bool, tci uint16, in *Ingress, repl
 	if persist == nil {
 		persist = func(*State) error { return nil }
 	}
-	act := e.count(e.dispatch(&req, in, reply, persist))
+	var act Action
+	e.dispatch(&req, in, reply, persist, &act)
+	e.count(&act)
 	if act.Kind != Reply {
 		return 0, act.Drop
 	}
@@ -47,42 +51,46 @@ func (e *Export) Commit(frame []byte, tagged bool, tci uint16, in *Ingress, repl
 //
 // Access comes before the version, so a client that is shut out cannot see that there is a target at all. What only one target could
 // be meant by gets an error; a wildcard gets silence, because one bad broadcast would make every target answer.
-func (e *Export) dispatch(req *Request, in *Ingress, reply []byte, persist func(*State) error) Action {
+func (e *Export) dispatch(req *Request, in *Ingress, reply []byte, persist func(*State) error, act *Action) {
+	*act = Action{}
 	if !req.Addr.Match(e.addr) {
-		return silent(stats.DropAddress)
+		act.Drop = stats.DropAddress
+		return
 	}
 	st := e.state.Load()
 	if len(st.Mask) > 0 && !slices.Contains(st.Mask, req.Src) {
-		return silent(stats.DropMask)
+		act.Drop = stats.DropMask
+		return
 	}
 	acc := e.access.Load()
 	if !acc.All.check(req.Src) {
-		return silent(stats.DropAccess)
+		act.Drop = stats.DropAccess
+		return
 	}
 	if req.Version != aoe.Version && !e.cfg.AnyVersion {
-		if req.Addr.Wild() {
-			return silent(stats.DropVersion)
+		if *act = silent(stats.DropVersion); !req.Addr.Wild() {
+			*act = e.fail(req, in, reply, aoe.BadVersion)
 		}
-		return e.fail(req, in, reply, aoe.BadVersion)
+		return
 	}
 	switch req.Cmd {
 	case aoe.CmdATA:
-		return e.ata(req, in, reply, st, acc)
+		e.ata(req, in, reply, st, acc, act)
 	case aoe.CmdConfig:
-		return e.config(req, in, reply, st, acc, persist)
+		*act = e.config(req, in, reply, st, acc, persist)
 	case aoe.CmdMask:
-		return e.mask(req, in, reply, st, persist)
+		*act = e.mask(req, in, reply, st, persist)
 	case aoe.CmdReserve:
-		return e.reserve(req, in, reply, st, persist)
+		*act = e.reserve(req, in, reply, st, persist)
+	default:
+		if *act = silent(stats.DropCommand); !req.Addr.Wild() {
+			*act = e.fail(req, in, reply, aoe.BadCommand)
+		}
 	}
-	if req.Addr.Wild() {
-		return silent(stats.DropCommand)
-	}
-	return e.fail(req, in, reply, aoe.BadCommand)
 }
 
 // count adds an outcome to the export's counters.
-func (e *Export) count(a Action) Action {
+func (e *Export) count(a *Action) {
 	switch {
 	case a.Kind == Silent:
 		e.Stats.Drops[a.Drop].Inc()
@@ -91,7 +99,6 @@ func (e *Export) count(a Action) Action {
 	case a.Kind == Reply:
 		e.Stats.Others.Inc()
 	}
-	return a
 }
 
 // change makes a new State durable and publishes it.

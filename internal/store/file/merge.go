@@ -47,7 +47,9 @@ func (c *channel) gather(op *store.Op) {
 		return
 	}
 	c.emit()
-	*r = run{head: op, tail: op, n: 1, bytes: int32(len(buf)), end: op.Off + int64(len(buf)), fd: int32(fd)}
+	// Field by field: a processor waits for a copy of what it has just written.
+	r.head, r.tail, r.n, r.fd = op, op, 1, int32(fd)
+	r.bytes, r.end = int32(len(buf)), op.Off+int64(len(buf))
 	if !c.listed {
 		c.listed = true
 		c.x.gathering(c)
