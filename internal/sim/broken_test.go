@@ -127,7 +127,7 @@ var edits = []edit{
 	{"internal/engine/lane.go", "q.frames[q.cur].Time < p.frames[p.cur].Time", "q.frames[q.cur].Time < p.frames[p.cur].Time && !stats.Broken(\"merge\")"},
 	{"internal/engine/io.go", "len(l.ports) > 1 && x.log.overtaken(f, p, start, end, l.now)", "len(l.ports) > 1 && !stats.Broken(\"stale\") && x.log.overtaken(f, p, start, end, l.now)"},
 	{"internal/engine/io.go", "op.Durable, op.Len = s.io.Durable, 0\n", "op.Durable, op.Len = s.io.Durable && !stats.Broken(\"durable\"), 0\n"},
-	{"internal/target/ata.go", "durable := r.op.FUA || !e.has(flagWriteCache)", "durable := r.op.FUA && !stats.Broken(\"fua\") || !e.has(flagWriteCache)"},
+	{"internal/target/ata.go", "act.IO.Kind, act.IO.Durable = IOWrite, r.op.FUA || !e.has(flagWriteCache)", "act.IO.Kind, act.IO.Durable = IOWrite, r.op.FUA && !stats.Broken(\"fua\") || !e.has(flagWriteCache)"},
 	{"internal/target/ata.go", "if e.cfg.ReadOnly { // nothing was ever written", "if e.cfg.ReadOnly || stats.Broken(\"flush\") {"},
 	{"internal/target/ata.go", "if e.has(flagCacheAllowed) && !e.cfg.ReadOnly {", "if e.has(flagCacheAllowed) && !e.cfg.ReadOnly && !stats.Broken(\"cache-off\") {"},
 	{"internal/target/ata.go", "if !e.has(flagCacheAllowed) {", "if !e.has(flagCacheAllowed) && !stats.Broken(\"cache-on\") {"},

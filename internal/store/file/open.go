@@ -39,7 +39,7 @@ func (s *Store) openFiles() error {
 		return s.explain("opening", err)
 	}
 	s.fd, s.bufFD = fd, fd
-	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, 0); err != nil {
+	if err := setFlags(fd, 0); err != nil {
 		return s.explain("opening", err)
 	}
 	var now unix.Stat_t
@@ -55,6 +55,16 @@ func (s *Store) openFiles() error {
 		}
 	}
 	return nil
+}
+
+// setFlags sets the flags of an open file, and O_NOATIME where that is allowed, which is to the file's owner: a target reads all the time, that it did is worth no write to the disk, and
+// whether there has to be one the kernel would look up for each read.
+func setFlags(fd, flags int) error {
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags|unix.O_NOATIME)
+	if errors.Is(err, unix.EPERM) {
+		_, err = unix.FcntlInt(uintptr(fd), unix.F_SETFL, flags)
+	}
+	return err
 }
 
 func (s *Store) mode() int {
@@ -76,6 +86,9 @@ func (s *Store) openDirect() error {
 	}
 	if err != nil {
 		return s.explain("opening", err)
+	}
+	if err := setFlags(fd, unix.O_DIRECT); err != nil {
+		return errors.Join(s.explain("opening", err), unix.Close(fd))
 	}
 	// Read-ahead would bring pages into the cache that direct writes are changing.
 	_ = unix.Fadvise(s.bufFD, 0, 0, unix.FADV_RANDOM)
