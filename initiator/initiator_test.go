@@ -78,7 +78,8 @@ func (f *fake) run(t *testing.T, l link.Link, mtu int, cfg target.ExportConfig) 
 				if mute || req.Parse(fr.Data, false, 0, in) != stats.NoDrop || !req.Addr.Match(addr) {
 					continue
 				}
-				act := e.Handle(&req, in, buf)
+				var act target.Action
+				e.Handle(&req, in, buf, &act)
 				switch act.Kind {
 				case target.Reply:
 					_ = l.Inject(buf[:act.N])

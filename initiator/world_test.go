@@ -149,7 +149,8 @@ func (n *node) execute(f []byte) {
 		return
 	}
 	buf := make([]byte, 2048)
-	act := n.exp.Handle(&req, in, buf)
+	var act target.Action
+	n.exp.Handle(&req, in, buf, &act)
 	switch act.Kind {
 	case target.Reply:
 		n.reply(buf[:act.N])
