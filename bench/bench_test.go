@@ -416,7 +416,10 @@ func TestGuest(t *testing.T) {
 	if all, err = parseGuest(strings.NewReader("mkfs e0.1 2\nmkfs e0.2 1\n"), "loud"); err != nil || all[10].Goals[0].Result != unclear {
 		t.Errorf("%+v, %v", all[10].Goals, err)
 	}
-	for _, bad := range []string{"x", "mkfs e0.1 much", "mkfs e0.3 1", "sleep e0.1 1"} {
+	if all, err = parseGuest(strings.NewReader("mkfs e0.1 2\nmkfs e0.2 3\nmkfs e0.3 2.1\n"), ""); err != nil || all[10].Goals[0].Result != atLimit {
+		t.Errorf("slower, and a plain loop is hardly faster: %+v, %v", all[10].Goals, err)
+	}
+	for _, bad := range []string{"x", "mkfs e0.1 much", "mkfs e0.4 1", "sleep e0.1 1"} {
 		if _, err := parseGuest(strings.NewReader(bad), ""); err == nil {
 			t.Errorf("%q was taken for a result", bad)
 		}

@@ -24,7 +24,10 @@ var guestWork = [][2]string{
 	{"read", "reading them back, times a second"},
 }
 
-// guest has the Linux driver do the same work on a disk of goaoe and on one of vblade, in turn, in one guest that is emulated.
+// guestPlain is what no target in the guest's network could be much faster than: it writes into the page cache, as the others do.
+func guestPlain() contestant { return newPlain("plain loop, a call each", "-first", "3") }
+
+// guest has the Linux driver do the same work on a disk of goaoe, on one of vblade and on one of a plain loop, in turn, in one guest that is emulated.
 func (o *options) guest(ctx context.Context) error {
 	own, err := filepath.Abs(o.goaoe)
 	if err != nil {
@@ -50,7 +53,11 @@ func (o *options) guest(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }() // temporary anyway
-	images := make([]string, 2)
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	images := make([]string, 3)
 	for i := range images {
 		images[i] = filepath.Join(dir, fmt.Sprint("disk", i))
 		if err := errors.Join(os.WriteFile(images[i], nil, 0o600), os.Truncate(images[i], 256<<20)); err != nil {
@@ -63,7 +70,8 @@ func (o *options) guest(ctx context.Context) error {
 	before := lookAround()
 	cmd := exec.CommandContext(ctx, guestDir+"/harness/run", "-m", "9000", "-T", fmt.Sprint(limit), "-o", logs, "-l", logs, "-a", guestDir+"/scripts/lib.sh",
 		"-t", fmt.Sprintf("exec %s serve --socket off --log-level warn --state-dir %s/state --write-cache -i t0 0.1=%s", own, dir, images[0]),
-		"-t", fmt.Sprintf("exec %s 0 2 t0 %s", peer, images[1]), guestDir+"/scripts/speed.sh", fmt.Sprint(reps), fmt.Sprint(secs))
+		"-t", fmt.Sprintf("exec %s 0 2 t0 %s", peer, images[1]),
+		"-t", fmt.Sprintf("exec env %s=1 %s", plainly, strings.Join(argv(self, guestPlain().args, images[2], "", 0), " ")), guestDir+"/scripts/speed.sh", fmt.Sprint(reps), fmt.Sprint(secs))
 	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
 	if o.quiet {
 		cmd.Stdout = nil
@@ -80,7 +88,7 @@ func (o *options) guest(ctx context.Context) error {
 	defer func() { _ = f.Close() }() // only read
 	b := &bench{programs: map[string]string{goaoe: own, vblade: peer}, targetOn: -1, clientOn: -1}
 	r := report{Machine: b.machine()}
-	r.Machine[1] = fmt.Sprintf("%d repetitions of %d s by the aoe driver of a Linux kernel in QEMU, emulated, which is what limits; goaoe and vblade in turn", reps, secs)
+	r.Machine[1] = fmt.Sprintf("%d repetitions of %d s by the aoe driver of a Linux kernel in QEMU, emulated, which is what limits; goaoe, vblade and a plain loop in turn", reps, secs)
 	if r.Rows, err = parseGuest(f, noise); err != nil {
 		return err
 	}
@@ -93,9 +101,11 @@ func parseGuest(in io.Reader, noise string) ([]outcome, error) {
 	var out []outcome
 	for i, w := range guestWork {
 		out = append(out, outcome{ID: numberedFrom("t", i), Title: "Linux driver in a guest: " + w[1], MTU: 9000,
-			Entries: []entry{{Name: "goaoe", Kind: goaoe, Command: "goaoe serve --write-cache"}, {Name: "vblade", Kind: vblade, Command: "vblade"}},
-			row: row{contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}}, goals: []goal{{what: rate, peer: "vblade", want: 1}},
-				run: (*bench).once}}) // the load generator is not their client
+			Entries: []entry{{Name: "goaoe", Kind: goaoe, Command: "goaoe serve --write-cache"}, {Name: "vblade", Kind: vblade, Command: "vblade"},
+				{Name: guestPlain().name, Kind: plain, Command: describe(guestPlain())}},
+			row: row{contestants: []contestant{{name: "goaoe", kind: goaoe}, {name: "vblade", kind: vblade}, guestPlain()},
+				goals: []goal{{what: rate, peer: "vblade", want: 1, limits: plainLimits([]contestant{guestPlain()})}},
+				run:   (*bench).once}}) // the load generator is not their client
 	}
 	lines := bufio.NewScanner(in)
 	for lines.Scan() {
@@ -116,7 +126,7 @@ func parseGuest(in io.Reader, noise string) ([]outcome, error) {
 			if w[0] != f[0] {
 				continue
 			}
-			disk := map[string]int{"e0.1": 0, "e0.2": 1}
+			disk := map[string]int{"e0.1": 0, "e0.2": 1, "e0.3": 2}
 			n, ok := disk[f[1]]
 			if found = ok; ok {
 				e := &out[i].Entries[n]

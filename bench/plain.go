@@ -37,6 +37,7 @@ type plainOptions struct {
 	loops   int  // threads; the interfaces are dealt out to them
 	parts   int  // answers leave in parts of so many, with a look for new requests in between; 0: all together
 	exports int  // the file is opened so many times, each with an address of its own
+	first   int  // which of the addresses is the first's, from 1 on
 	image   string
 }
 
@@ -52,12 +53,13 @@ func parsePlain(args []string) (o plainOptions, err error) {
 	f.IntVar(&o.loops, "loops", 1, "")
 	f.IntVar(&o.parts, "parts", 0, "")
 	f.IntVar(&o.exports, "exports", 1, "")
+	f.IntVar(&o.first, "first", 1, "")
 	if err := f.Parse(args); err != nil {
 		return o, err
 	}
 	o.ifs, o.image = strings.Split(*ifs, ","), f.Arg(0)
 	switch {
-	case *ifs == "" || f.NArg() != 1 || o.exports < 1 || o.parts < 0:
+	case *ifs == "" || f.NArg() != 1 || o.exports < 1 || o.parts < 0 || o.first < 1:
 		return o, fmt.Errorf("it wants -i, and one image: %q", args)
 	case o.loops < 1 || o.loops > len(o.ifs):
 		return o, fmt.Errorf("%d loops for %d interfaces", o.loops, len(o.ifs))
@@ -84,7 +86,7 @@ func (o *plainOptions) run() error {
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + o.loops) // as goaoe does: the scheduler leaves the loops their processors
 	var addrs []aoe.Addr
 	for i := range o.exports {
-		addrs = append(addrs, addr(i+1))
+		addrs = append(addrs, addr(i+o.first))
 	}
 	failed := make(chan error)
 	for n := range o.loops {

@@ -56,26 +56,32 @@ func (p *plainLoop) turn() error {
 
 // take acts on a frame.
 func (p *plainLoop) take(q *plainPort, f []byte) error {
-	if len(f) < aoe.MinFrame || f[14]&aoe.FlagResponse != 0 {
+	if len(f) < aoe.HeaderLen || f[14]&aoe.FlagResponse != 0 {
 		return nil
 	}
 	major, minor := binary.BigEndian.Uint16(f[16:]), f[18]
-	file := int(major)*250 + int(minor) - 1 // see addr
+	file := int(major)*250 + int(minor) - p.first // see addr
 	if file < 0 || file >= len(p.files) || minor >= 250 {
-		return nil
+		if major != aoe.WildMajor || minor != aoe.WildMinor || f[19] != byte(aoe.CmdConfig) {
+			return nil
+		}
+		file = 0 // whoever looks for targets finds the first export
 	}
 	i := p.free[len(p.free)-1]
 	s := &p.slots[i]
 	h := s.buf[:aoe.ATALen]
-	copy(h, f)
+	copy(h, f) // what is there: a query may be shorter
 	copy(h, f[6:12])
 	copy(h[6:], q.mac[:])
 	h[14] |= aoe.FlagResponse
 	s.port, s.n, s.write = q, 0, false
 	if h[19] != byte(aoe.CmdATA) {
-		clear(s.buf[aoe.ATALen:aoe.MinFrame])
+		p.introduce(s.buf[:aoe.MinFrame], file, q.limit)
 		p.free = p.free[:len(p.free)-1]
 		p.answer(i)
+		return nil
+	}
+	if len(f) < aoe.ATALen {
 		return nil
 	}
 	op, n := h[27], int(h[26])*aoe.SectorSize
@@ -117,6 +123,15 @@ func (p *plainLoop) take(q *plainPort, f []byte) error {
 	}
 	p.ring.Write(p.files[file].ring, data, at, flags, uint64(i))
 	return nil
+}
+
+// introduce makes b, which begins with the head of an answer, what an initiator looks for: a target that takes 64 requests at a time, each of as much as a frame holds.
+func (p *plainLoop) introduce(b []byte, file, limit int) {
+	a := addr(file + p.first)
+	binary.BigEndian.PutUint16(b[16:], a.Major)
+	b[18] = a.Minor
+	clear(b[aoe.HeaderLen:])
+	_, _ = (&aoe.Config{BufferCount: 64, Sectors: uint8(min(limit, plainMost) / aoe.SectorSize), Version: aoe.Version}).Encode(b) // it fits
 }
 
 // call does a transfer at once. What is written goes from the receive ring to the file.

@@ -1,14 +1,14 @@
-# speed.sh REPETITIONS SECONDS: the same work on e0.1 and e0.2 in turn. Each line of /out/results is one repetition: "WORK DISK RATE", the rate being
+# speed.sh REPETITIONS SECONDS: the same work on e0.1, e0.2 and e0.3 in turn. Each line of /out/results is one repetition: "WORK DISK RATE", the rate being
 # requests a second of fio, or how often a second the work could be done.
 . /root/lib.sh
 reps=$1 secs=$2
-attach e0.1 e0.2
+attach e0.1 e0.2 e0.3
 
 # rate WORK DISK FIO-OPTION...
 rate() {
 	local work=$1 disk=$2 r
 	shift 2
-	r=$(fio --name=x --filename=/dev/etherd/$disk --direct=1 --ioengine=libaio --iodepth=16 --norandommap --randrepeat=0 --time_based --ramp_time=1 --runtime="$secs" \
+	r=$(fio --name=x --filename=/dev/etherd/$disk --direct=1 --ioengine=libaio --iodepth=16 --norandommap --randrepeat=0 --time_based --ramp_time=300ms --runtime="$secs" \
 		--output-format=terse --terse-version=3 "$@" | awk -F';' '/^3;/ { print $8 + $49 }')
 	echo "$work $disk ${r:-0}" >>/out/results
 	say "$work $disk ${r:-0}/s"
@@ -36,7 +36,7 @@ rm -r /tmp/src
 
 for rep in $(seq "$reps"); do
 	# Who comes first has the guest's own caches cold: so the disks take turns in that.
-	if [ $((rep % 2)) = 1 ]; then disks="e0.1 e0.2"; else disks="e0.2 e0.1"; fi
+	case $((rep % 3)) in 1) disks="e0.1 e0.2 e0.3" ;; 2) disks="e0.3 e0.1 e0.2" ;; *) disks="e0.2 e0.3 e0.1" ;; esac
 	for bs in 512 1k 4k 16k 64k; do
 		for rw in read write; do
 			for disk in $disks; do rate "fio-$rw-$bs" $disk --rw=rand$rw --bs=$bs; done
