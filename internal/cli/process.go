@@ -26,6 +26,7 @@ import (
 // processFlags are the flags that serve and export have in common.
 type processFlags struct {
 	busyPoll  time.Duration
+	diskPoll  bool
 	lanes     int
 	ioEngine  string
 	stateDir  string
@@ -43,6 +44,7 @@ type processFlags struct {
 
 func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.DurationVar(&p.busyPoll, "busy-poll", 0, "how long an idle lane watches for the next frame before it sleeps, e.g. 50us")
+	fs.BoolVar(&p.diskPoll, "disk-poll", true, "watch for the end of direct I/O instead of sleeping, while disks are quick and nobody else wants the processor")
 	fs.IntVar(&p.lanes, "lanes", 1, "threads that serve requests")
 	fs.StringVar(&p.ioEngine, "io-engine", "auto", "auto, io_uring or threads")
 	fs.BoolVar(&p.linear, "linear-frames", true, "have the kernel keep long frames in one piece while it sends them")
@@ -67,6 +69,7 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 		}
 	}
 	set("busy-poll", func() { c.Global.BusyPoll = p.busyPoll })
+	set("disk-poll", func() { c.Global.DiskPoll = p.diskPoll })
 	set("lanes", func() { c.Global.Lanes = p.lanes })
 	set("linear-frames", func() { c.Global.LinearFrames = p.linear })
 	set("registered-files", func() { c.Global.RegisteredFiles = p.files })

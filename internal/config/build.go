@@ -124,6 +124,7 @@ func (b *builder) global() {
 		StateDirectory:  filepath.Clean(s.text("state-directory")),
 		Lanes:           int(s.num("lanes")),
 		BusyPoll:        s.duration("busy-poll"),
+		DiskPoll:        s.yes("disk-poll"),
 		RequestAgeLimit: s.duration("request-age-limit"),
 		DuplicateCheck:  s.yes("duplicate-check"),
 		IOThreads:       int(s.num("io-threads")),

@@ -75,6 +75,7 @@ type Global struct {
 	StateDirectory  string        `key:"state-directory"`   // where config strings, mask and reserve lists are kept
 	Lanes           int           `key:"lanes"`             // threads that serve, 1 to 64; each export belongs to one
 	BusyPoll        time.Duration `key:"busy-poll"`         // how long a lane spins before it sleeps; 0: never
+	DiskPoll        bool          `key:"disk-poll"`         // a lane watches for the end of direct I/O that is quick, instead of sleeping
 	RequestAgeLimit time.Duration `key:"request-age-limit"` // queued requests older than this are dropped; 0: never
 	DuplicateCheck  bool          `key:"duplicate-check"`   // ask the wire for another target with the address before serving it
 	IOThreads       int           `key:"io-threads"`        // workers per lane of the io-engine "threads", 1 to 256

@@ -143,7 +143,7 @@ func (d *Daemon) open() (err error) {
 	// Each lane keeps one of the scheduler's processors to itself. With none to spare the scheduler would take a lane's processor away
 	// whenever it is in the kernel, and look for the chance every 20 us: a tenth of the throughput when pinned to one CPU.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), d.cfg.Global.Lanes+2))
-	d.eng, err = engine.New(engine.Options{Lanes: d.cfg.Global.Lanes, BusyPoll: d.cfg.Global.BusyPoll, RequestAge: d.cfg.Global.RequestAgeLimit,
+	d.eng, err = engine.New(engine.Options{Lanes: d.cfg.Global.Lanes, BusyPoll: d.cfg.Global.BusyPoll, DiskPoll: d.cfg.Global.DiskPoll, RequestAge: d.cfg.Global.RequestAgeLimit,
 		Slow: d.slow.take, Neighbour: d.noteNeighbour, Fault: d.noteFault})
 	if err != nil {
 		d.watch.Close()

@@ -12,8 +12,8 @@ import (
 	"goaoe/internal/target"
 )
 
-// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once and the lane had nothing to do, the first two replies leave before the others, so that the disk has something to
-// do again; each next part may have one more, up to 16, and stays so until it is idle again. What needs no disk leaves together.
+// TestRepliesOfADiskLeaveInParts: when a disk ends many requests at once and the lane had nothing to do, the first four replies leave before the others, so that the disk has something to
+// do again; so do the next seven times, and from then on each part may have one more, up to 16, and stays so until it is idle again. What needs no disk leaves together.
 func TestRepliesOfADiskLeaveInParts(t *testing.T) {
 	r := newRig(t, 1)
 	ctl := mem.NewControl(1)
@@ -25,9 +25,9 @@ func TestRepliesOfADiskLeaveInParts(t *testing.T) {
 		disk, idle bool
 		want       []int
 	}{
-		{"the first", true, false, []int{2, 3, 4, 5, 6, 7, 8, 5}},
-		{"at once after that", true, false, []int{9, 10, 11, 10}},
-		{"after it was idle", true, true, []int{2, 3, 4, 5, 6, 7, 8, 5}},
+		{"the first", true, false, []int{4, 4, 4, 4, 4, 4, 4, 4, 5, 3}},
+		{"at once after that", true, false, []int{6, 7, 8, 9, 10}},
+		{"after it was idle", true, true, []int{4, 4, 4, 4, 4, 4, 4, 4, 5, 3}},
 		{"out of memory, after it was idle", false, true, []int{40}},
 	} {
 		if c.idle {

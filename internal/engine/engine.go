@@ -40,6 +40,7 @@ const (
 type Options struct {
 	Lanes      int           // 1 to MaxLanes; 0 means 1
 	BusyPoll   time.Duration // how long an idle lane looks for work before it sleeps, at most; 0 never
+	DiskPoll   bool          // it also looks for the end of operations that only disks work on, while these come quickly
 	RequestAge time.Duration // requests that waited longer than this in our own queues are dropped unexecuted; 0 never
 
 	// Clock gives the time as Unix nanoseconds, which may jump, and on a clock that never does. nil means the real time.

@@ -22,9 +22,7 @@ const (
 	reapBatch = 64
 	// blockedPoll is how long a lane sleeps at most while a link's send queue is full and nothing else happens.
 	blockedPoll = 10 * time.Millisecond
-	// spinLooks is how often a lane that looks for work does so between two looks at the clock, which take longer.
-	spinLooks = 8
-	// glanceTurns is for how many turns at most the time is what was read while looking for work. None of them comes later than BusyPoll after the one before.
+	// glanceTurns is for how many turns at most the time is what was read while looking for work. None of them comes later than BusyPoll or diskLook after the one before.
 	glanceTurns = 64
 )
 
@@ -41,7 +39,7 @@ type lane struct {
 	set     store.Set
 	onStore int  // operations on stores, of all exports
 	paced   bool // replies leave in parts: see txTurn
-	part    int  // how many the next part has at most
+	parts   int  // how many parts left since the lane had nothing to do
 	// pumpList holds the exports whose waiting requests may start at the end of the turn.
 	pumpList *laneExport
 
@@ -78,6 +76,7 @@ type lane struct {
 	acts    bool  // this turn did something
 
 	spin     time.Duration // how long to look for work before sleeping, at this moment
+	disks    diskPoll
 	pollFDs  []unix.PollFd
 	stopping bool
 	ended    bool
@@ -96,7 +95,7 @@ func newLane(e *Engine, n int) (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lane %d: %w", n, err)
 	}
-	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators(), part: txFirst}, nil
+	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators()}, nil
 }
 
 // run is the lane's thread.
@@ -139,7 +138,7 @@ func (l *lane) turn() bool {
 	l.reap()
 	most, left := txBatch, false
 	if l.paced {
-		most = l.part
+		most = min(txFirst+max(l.parts-txSmall+1, 0), txTurn)
 	}
 	for _, p := range l.ports {
 		if p.n > 0 {
@@ -148,7 +147,7 @@ func (l *lane) turn() bool {
 		}
 	}
 	if l.paced = l.paced && left; l.paced {
-		l.part = min(l.part+1, txTurn)
+		l.parts++
 	}
 	l.pumpAll()
 	if l.acts {
@@ -350,42 +349,6 @@ func (l *lane) neighbour(p *lanePort, frame []byte) {
 	addr := aoe.Addr{Major: uint16(frame[16])<<8 | uint16(frame[17]), Minor: frame[18]}
 	if src != p.in.MAC && p.tab.Lookup(addr) != nil {
 		l.eng.opts.Neighbour(p.port, src, addr)
-	}
-}
-
-// idle looks for work for a while, if that paid off lately, and then sleeps until there is some.
-func (l *lane) idle() {
-	if l.pending() {
-		return
-	}
-	l.part = txFirst
-	start := sys.Nanotime()
-	if l.spin > 0 {
-		at := start
-		for i := 0; at-start <= int64(l.spin); i++ {
-			if l.pending() {
-				l.stats.Spins.Inc()
-				l.stats.SpinNs.Add(uint64(at - start))
-				l.glance = at
-				return
-			}
-			if i%spinLooks == spinLooks-1 {
-				at = sys.Nanotime()
-			}
-		}
-	}
-	slept := sys.Nanotime()
-	l.stats.SpinNs.Add(uint64(slept - start))
-	l.sleep()
-	woke := sys.Nanotime()
-	l.stats.SleepNs.Add(uint64(woke - slept))
-	// Spinning pays when work comes soon. Once it did not, only a short sleep brings it back.
-	if busy := l.eng.opts.BusyPoll; busy > 0 {
-		if woke-start < 2*int64(busy) {
-			l.spin = busy
-		} else {
-			l.spin = 0
-		}
 	}
 }
 

@@ -17,9 +17,10 @@ const (
 	// txTurn is how many of them leave in one turn when they come from a disk, and not at once from memory. A disk often finishes a good part of its queue at
 	// once; if all of those replies went out first, the new requests that the earlier ones bring would wait, and the disk would idle.
 	txTurn = 16
-	// txFirst is how many leave in the first of these turns after the lane had nothing to do; each next one may have one more. So a disk that has nothing to do gets
-	// something again as soon as can be, and more by the time that it is done with that. A lane that is never idle has no time for small parts.
-	txFirst = 2
+	// txFirst is how many leave in each of the first txSmall of these turns after the lane had nothing to do; each next one may have one more. So a disk that has nothing to do gets
+	// something again soon, enough not to be done with it before the next is there, and that comes while the first is told to it. A lane that is never idle has no time for small parts.
+	txFirst = 4
+	txSmall = 8
 	// replySize holds the largest reply that carries no disk data, a reserve list of 248 entries with 1514 bytes, and link.HeadRoom.
 	replySize = 2048
 	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.

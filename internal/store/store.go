@@ -123,6 +123,13 @@ type Executor interface {
 	Close()
 }
 
+// Prompt is an optional ability of an Executor: it knows what only a disk works on. The end of such an operation can be looked for by a thread that does not
+// sleep, without taking the processor from whoever carries it out.
+type Prompt interface {
+	// Prompt tells how many operations of that kind have ended so far, and whether there are some under way and none of another kind. It is cheap.
+	Prompt() (ended uint64, only bool)
+}
+
 // Store is an opened store. Its methods may be called from any goroutine.
 type Store interface {
 	// Info returns the current facts.

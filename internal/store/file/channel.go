@@ -345,5 +345,15 @@ func (s *Store) rest(op *store.Op) (fd int, buf []byte, off int64) {
 	return s.fd, buf, off
 }
 
+// byDisk tells whether op, as rest would begin it, is direct I/O and nothing besides. What has to be durable a thread of the kernel sees to, so that nothing is gained by
+// looking for the end of the transfer (measured).
+func (s *Store) byDisk(op *store.Op) bool {
+	if !s.direct() || op.Durable || op.Kind != store.Read && op.Kind != store.Write {
+		return false
+	}
+	fd, _, _ := s.rest(op)
+	return fd != s.bufFD
+}
+
 // holeMode is fallocate's way to discard: the range reads as zeros, the size stays.
 const holeMode = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE

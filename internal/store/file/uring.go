@@ -25,6 +25,9 @@ type uring struct {
 	open  []*channel  // with something gathered
 	vec   *sys.Vector // buffers of the runs that are queued in the ring
 	lane  laneWriter
+	// Of what is in flight: transfers by direct I/O, which only the disk works on, and all others; and how many of the former have ended.
+	disk, other int
+	ended       uint64
 }
 
 // vecPieces is how many buffers the runs have together that one system call hands over.
@@ -32,8 +35,9 @@ const vecPieces = 1024
 
 // slot keeps what is in flight; its index is what the kernel carries. op is nil for a sync.
 type slot struct {
-	op *store.Op
-	c  *channel
+	op   *store.Op
+	c    *channel
+	disk bool // only the disk works on it
 }
 
 func newUring() (store.Executor, error) {
@@ -103,8 +107,19 @@ func (x *uring) prepare(c *channel, op *store.Op) bool {
 		x.free = append(x.free, i)
 		return false
 	}
-	x.slots[i] = slot{op, c}
+	x.began(i, op, c)
 	return true
+}
+
+// began notes what is in flight.
+func (x *uring) began(i uint32, op *store.Op, c *channel) {
+	disk := op != nil && c.s.byDisk(op)
+	if disk {
+		x.disk++
+	} else {
+		x.other++
+	}
+	x.slots[i] = slot{op, c, disk}
 }
 
 // prepareRun queues a run in the ring.
@@ -210,13 +225,13 @@ func (x *uring) pump() {
 			kept = append(kept, c)
 			continue
 		}
-		x.slots[i] = slot{nil, c}
 		if !x.ring.Datasync(c.s.bufFD, uint64(i)) {
 			c.unwantSync()
 			x.free = append(x.free, i)
 			kept = append(kept, c)
 			continue
 		}
+		x.began(i, nil, c)
 		c.marked = false
 	}
 	x.dirt = kept
@@ -259,6 +274,9 @@ func (x *uring) Pending() bool {
 	return x.fin.head != nil || x.ring.Waiting() || x.retry || x.box.n.Load() > 0
 }
 
+// Prompt implements store.Prompt.
+func (x *uring) Prompt() (ended uint64, only bool) { return x.ended, x.disk > 0 && x.other == 0 }
+
 // FD is the ring's: ask for it before each sleep, see sys.Ring.
 func (x *uring) FD() int {
 	fd := x.ring.FD()
@@ -274,6 +292,12 @@ func (x *uring) Reap(done []*store.Op) int {
 	for user, res, ok := x.ring.Next(); ok; user, res, ok = x.ring.Next() {
 		s := x.slots[user]
 		x.slots[user] = slot{}
+		if s.disk {
+			x.disk--
+			x.ended++
+		} else {
+			x.other--
+		}
 		x.free = append(x.free, uint32(user))
 		if s.op == nil {
 			s.c.synced(errnoOf(res))
