@@ -273,6 +273,7 @@ func flagCompletions(env *Env) map[string]cobra.CompletionFunc {
 		"svg":        completeFiles,
 		"state-dir":  completeFolders,
 		"write-now":  completeWords("auto", "on", "off"),
+		"xdp-send":   completeWords("auto", "on", "off"),
 	}
 }
 

@@ -93,6 +93,7 @@ func TestCompletions(t *testing.T) {
 		{[]string{"completion", ""}, []string{"bash", "zsh", "fish"}, nil, noFileNames},
 		{[]string{"serve", "--log-level", ""}, []string{"error", "warn", "info", "debug"}, nil, noFileNames},
 		{[]string{"serve", "--io-engine", ""}, []string{"auto", "io_uring", "threads"}, nil, noFileNames},
+		{[]string{"serve", "--xdp-send", ""}, []string{"auto", "on", "off"}, nil, noFileNames},
 		{[]string{"serve", "-i", ""}, []string{"eth0", "eth1"}, []string{"lo", "tun0"}, noFileNames},
 		{[]string{"serve", "-i", "eth0,"}, []string{"eth0,eth1"}, []string{"eth0,eth0"}, noFileNames},
 		{[]string{"serve", "-c", ""}, []string{"toml", "conf"}, nil, ":8"},

@@ -36,6 +36,7 @@ type processFlags struct {
 	socket    string
 	noSandbox bool
 	linear    bool
+	xdp       string
 	files     bool
 	readNow   bool
 	merge     bool
@@ -48,6 +49,7 @@ func (p *processFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&p.lanes, "lanes", 1, "threads that serve requests")
 	fs.StringVar(&p.ioEngine, "io-engine", "auto", "auto, io_uring or threads")
 	fs.BoolVar(&p.linear, "linear-frames", true, "have the kernel keep long frames in one piece while it sends them")
+	fs.StringVar(&p.xdp, "xdp-send", string(config.XDPSendAuto), "`WHEN` to send replies by AF_XDP: auto, on or off")
 	fs.BoolVar(&p.files, "registered-files", true, "register files and devices with io_uring")
 	fs.BoolVar(&p.readNow, "read-now", true, "read what is in the page cache without io_uring when it is for a single request")
 	fs.BoolVar(&p.merge, "merge-requests", true, "carry out requests that lie side by side on the disk as one operation")
@@ -72,6 +74,7 @@ func (p *processFlags) apply(fs *pflag.FlagSet, c *config.Config) {
 	set("disk-poll", func() { c.Global.DiskPoll = p.diskPoll })
 	set("lanes", func() { c.Global.Lanes = p.lanes })
 	set("linear-frames", func() { c.Global.LinearFrames = p.linear })
+	set("xdp-send", func() { c.Global.XDPSend = config.XDPSend(p.xdp) })
 	set("registered-files", func() { c.Global.RegisteredFiles = p.files })
 	set("read-now", func() { c.Global.ReadNow = p.readNow })
 	set("merge-requests", func() { c.Global.MergeRequests = p.merge })
@@ -99,6 +102,8 @@ func checkProcess(c *config.Config) error {
 		return Usagef("--lanes %d: must be 1 to 64", c.Global.Lanes)
 	case c.Global.BusyPoll < 0 || c.Global.BusyPoll > 10*time.Millisecond:
 		return Usagef("--busy-poll %v: must be 0 to 10ms", c.Global.BusyPoll)
+	case !slices.Contains([]config.XDPSend{config.XDPSendAuto, config.XDPSendOn, config.XDPSendOff}, c.Global.XDPSend):
+		return Usagef("--xdp-send %q is none of auto, on, off", c.Global.XDPSend)
 	case !slices.Contains([]string{"error", "warn", "info", "debug"}, c.Log.Level):
 		return Usagef("--log-level %q is none of error, warn, info, debug", c.Log.Level)
 	case c.Log.Format != "text" && c.Log.Format != "json":

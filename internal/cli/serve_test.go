@@ -102,6 +102,7 @@ func TestBadInput(t *testing.T) {
 		{"export --io-engine fast 0 1 IF disk", 1, `one of auto, io_uring, threads`},
 		{"export --lanes 65 0 1 IF disk", 2, `--lanes 65: must be 1 to 64`},
 		{"export --busy-poll 1s 0 1 IF disk", 2, `--busy-poll 1s: must be 0 to 10ms`},
+		{"export --xdp-send yes 0 1 IF disk", 2, `--xdp-send "yes" is none of auto, on, off`},
 		{"export --log-level loud 0 1 IF disk", 2, `--log-level "loud" is none of`},
 		{"export --log-target log.txt 0 1 IF disk", 2, `--log-target "log.txt" is neither stderr`},
 		{"export --log-target /no/such/dir/log 0 1 IF disk", 1, "make its directory"},

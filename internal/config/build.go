@@ -129,6 +129,7 @@ func (b *builder) global() {
 		DuplicateCheck:  s.yes("duplicate-check"),
 		IOThreads:       int(s.num("io-threads")),
 		LinearFrames:    s.yes("linear-frames"),
+		XDPSend:         XDPSend(s.text("xdp-send")),
 		RegisteredFiles: s.yes("registered-files"),
 		ReadNow:         s.yes("read-now"),
 		MergeRequests:   s.yes("merge-requests"),

@@ -80,6 +80,7 @@ type Global struct {
 	DuplicateCheck  bool          `key:"duplicate-check"`   // ask the wire for another target with the address before serving it
 	IOThreads       int           `key:"io-threads"`        // workers per lane of the io-engine "threads", 1 to 256
 	LinearFrames    bool          `key:"linear-frames"`     // long frames are sent out of one piece of memory
+	XDPSend         XDPSend       `key:"xdp-send"`          // whether replies leave by AF_XDP sockets
 	RegisteredFiles bool          `key:"registered-files"`  // io_uring holds on to what it works on
 	MergeRequests   bool          `key:"merge-requests"`    // what comes together and lies side by side goes to the disk as one
 	ReadNow         bool          `key:"read-now"`          // single reads from the page cache go without io_uring
@@ -90,6 +91,16 @@ type Global struct {
 	SandboxLandlock     bool `key:"sandbox-landlock"`
 	SandboxSeccomp      bool `key:"sandbox-seccomp"`
 }
+
+// XDPSend says whether replies leave by AF_XDP sockets.
+type XDPSend string
+
+// The ways of sending.
+const (
+	XDPSendAuto XDPSend = "auto" // on veth interfaces without a queueing discipline
+	XDPSendOn   XDPSend = "on"   // on all whose driver can
+	XDPSendOff  XDPSend = "off"
+)
 
 // Interface holds the settings of the interfaces whose names match a pattern. The first that matches counts.
 type Interface struct {

@@ -97,6 +97,8 @@ var globalKeys = []Key{
 		Help: "Workers per lane for the I/O engine \"threads\"."},
 	{Section: "global", Name: "linear-frames", Type: TypeBool, Default: "true",
 		Help: "Have the kernel keep a frame of a page and more in one piece while it sends it. Faster; off is for a driver that cannot cope."},
+	{Section: "global", Name: "xdp-send", Type: TypeEnum, Enum: []string{"auto", "on", "off"}, Default: `"auto"`,
+		Help: "Send replies by AF_XDP, past queueing disciplines, while nobody captures frames. Faster; auto does it on veth interfaces without a queueing discipline, on also on cards."},
 	{Section: "global", Name: "registered-files", Type: TypeBool, Default: "true",
 		Help: "Register files and devices with io_uring, so that the kernel need not look them up for each request."},
 	{Section: "global", Name: "read-now", Type: TypeBool, Default: "true",

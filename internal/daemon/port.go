@@ -275,7 +275,8 @@ func (d *Daemon) tryPort(i netwatch.Iface, set config.Interface) {
 
 // openPort opens an interface with an empty table.
 func (d *Daemon) openPort(i netwatch.Iface, set config.Interface, mtu int) (*port, error) {
-	links, err := all.Open(i.Name, all.Options{Lanes: d.eng.Lanes(), RingFrames: set.RingFrames, SendBuffer: set.SendBuffer, Linear: d.cfg.Global.LinearFrames})
+	links, err := all.Open(i.Name, all.Options{Lanes: d.eng.Lanes(), RingFrames: set.RingFrames, SendBuffer: set.SendBuffer, Linear: d.cfg.Global.LinearFrames,
+		XDP: string(d.cfg.Global.XDPSend)})
 	if err != nil {
 		return nil, err
 	}
@@ -284,12 +285,32 @@ func (d *Daemon) openPort(i netwatch.Iface, set config.Interface, mtu int) (*por
 		closeLinks(links)
 		return nil, errors.New("it changed while it was opened")
 	}
+	d.sayPinning(i.Name, links)
 	p := &port{ifc: i, set: set, mtu: min(mtu, got.MTU), capacity: got.MTU, served: map[aoe.Addr]*running{}, checks: map[aoe.Addr]*check{}}
 	p.port, err = d.eng.AddPort(engine.PortConfig{Name: i.Name, Links: links, Ingress: p.ingress()})
 	if err != nil {
 		return nil, err // AddPort has closed the links
 	}
 	return p, nil
+}
+
+// sayPinning logs whether replies leave by AF_XDP on an interface. That they do not is worth a warning only to who asked for it.
+func (d *Daemon) sayPinning(name string, links []link.Link) {
+	for lane, l := range links {
+		p, ok := l.(link.Pinner)
+		if !ok {
+			continue
+		}
+		if would, why := p.Pinning(); would {
+			d.log.Debug(fmt.Sprintf("%s: lane %d sends several replies at once by AF_XDP", name, lane), forInterface(name))
+		} else if why != "" {
+			say := d.log.Debug
+			if d.cfg.Global.XDPSend == config.XDPSendOn {
+				say = d.log.Warn
+			}
+			say(fmt.Sprintf("%s: lane %d does not send by AF_XDP: %s", name, lane, why), forInterface(name))
+		}
+	}
 }
 
 func closeLinks(links []link.Link) {

@@ -143,7 +143,7 @@ func (d *Daemon) dropStale() {
 }
 
 // laterKeys are the global settings that count from the next start on.
-var laterKeys = []string{"state-directory", "lanes", "busy-poll", "disk-poll", "request-age-limit", "linear-frames", "registered-files", "read-now", "merge-requests", "sandbox-capabilities", "sandbox-landlock", "sandbox-seccomp"}
+var laterKeys = []string{"state-directory", "lanes", "busy-poll", "disk-poll", "request-age-limit", "linear-frames", "xdp-send", "registered-files", "read-now", "merge-requests", "sandbox-capabilities", "sandbox-landlock", "sandbox-seccomp"}
 
 // sayLater warns of settings that count from the next start on.
 func (d *Daemon) sayLater(plan config.Plan) {

@@ -95,7 +95,9 @@ func newLane(e *Engine, n int) (*lane, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lane %d: %w", n, err)
 	}
-	return &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators()}, nil
+	l := &lane{eng: e, n: n, wake: wake, over: make(chan struct{}), inis: stats.NewInitiators()}
+	l.slots.moving = l.unpinSlots
+	return l, nil
 }
 
 // run is the lane's thread.

@@ -91,11 +91,12 @@ type pool struct {
 	chunks   []chunk
 	free     *slot
 	nfree    int
-	reserved int // slots that must stay free for exports that hold fewer than their queue length
-	payload  int // bytes of payload that a slot has room for, at least
-	lead     int // dataOffset, or wholeOffset when there is an export that wants it
-	stride   int // bytes of buffer per slot, for lead and payload; a multiple of pageSize
-	gen      int // counts changes of stride
+	reserved int    // slots that must stay free for exports that hold fewer than their queue length
+	payload  int    // bytes of payload that a slot has room for, at least
+	lead     int    // dataOffset, or wholeOffset when there is an export that wants it
+	stride   int    // bytes of buffer per slot, for lead and payload; a multiple of pageSize
+	gen      int    // counts changes of stride
+	moving   func() // called before memory of slots is given back while slots go on being used; may be nil
 }
 
 // chunk is the memory of chunkSlots slots.
@@ -185,6 +186,9 @@ func (p *pool) resize(payload, lead int) error {
 			}
 			return fmt.Errorf("memory for I/O buffers of %d bytes: %w", stride, err)
 		}
+	}
+	if p.moving != nil {
+		p.moving()
 	}
 	for i := range p.chunks {
 		c := &p.chunks[i]

@@ -21,6 +21,8 @@ const (
 	// something again soon, enough not to be done with it before the next is there, and that comes while the first is told to it. A lane that is never idle has no time for small parts.
 	txFirst = 4
 	txSmall = 8
+	// pinReplies is how many replies wait to leave at once when a link is told where slots lie (link.Pinner). What it keeps for that is more than a link that has little to do is worth.
+	pinReplies = 8
 	// replySize holds the largest reply that carries no disk data, a reserve list of 248 entries with 1514 bytes, and link.HeadRoom.
 	replySize = 2048
 	// sendWaitNs is how long a lane waits in all for a full send queue to get empty before it drops replies.
@@ -54,6 +56,9 @@ type lanePort struct {
 	refused int64          // when the link first refused the first reply that is queued; 0: it has not
 	patient int64          // how long it may: stuckNs or stuckNextNs
 	gone    bool           // the port was removed
+
+	pin    link.Pinner // nil where the link has no use for it
+	pinned bool        // it knows memory of slots
 }
 
 // plain is a reply without a slot.
@@ -68,6 +73,7 @@ func newLanePort(p *Port, lane int) (*lanePort, error) {
 		return nil, fmt.Errorf("memory for replies: %w", err)
 	}
 	lp := &lanePort{port: p, link: p.links[lane], st: &p.stats[lane], arena: mem, patient: stuckNs}
+	lp.pin, _ = lp.link.(link.Pinner)
 	lp.refresh()
 	return lp, nil
 }
@@ -141,12 +147,18 @@ func (l *lane) queueSlot(s *slot, head, body []byte) bool {
 // flush sends what is queued, up to most messages. What the link does not take now stays queued; what it cannot take at all is
 // dropped.
 func (l *lane) flush(p *lanePort, most int) {
+	if p.pin != nil && !p.pinned && p.n-p.sent >= pinReplies {
+		l.pinSlots(p)
+	}
 	for p.sent < p.n && most > 0 {
 		k, err := p.link.Send(p.msgs[p.sent:min(p.n, p.sent+most)])
 		most -= k
 		if k > 0 {
 			l.acts = true
 			p.st.TxBatches.Inc()
+			if p.pinned {
+				p.st.TxPinned.Set(p.pin.PinnedFrames())
+			}
 			l.sent = l.nanotime()
 			p.refused, p.patient = 0, stuckNs
 		}
@@ -173,6 +185,26 @@ func (l *lane) flush(p *lanePort, most int) {
 		return
 	}
 	p.n, p.sent, p.blocked, p.waited, p.refused = 0, 0, false, 0, 0
+}
+
+// pinSlots tells a link where the slots lie that are used first.
+func (l *lane) pinSlots(p *lanePort) {
+	if len(l.slots.chunks) == 0 || l.slots.stride == 0 {
+		return
+	}
+	if p.pinned = p.pin.Pin(l.slots.chunks[0].mem); !p.pinned {
+		p.pin = nil
+	}
+}
+
+// unpinSlots makes links forget memory that slots lie in, before that is given back to the kernel: the same addresses may be something else afterwards.
+func (l *lane) unpinSlots() {
+	for _, p := range l.ports {
+		if p.pinned {
+			p.pin.Pin(nil)
+			p.pinned = false
+		}
+	}
 }
 
 // giveUpFirst drops the first reply that is queued when the link has refused it for too long, and tells whether it did.

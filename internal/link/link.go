@@ -96,3 +96,15 @@ type Replies struct {
 type Checker interface {
 	Check() error
 }
+
+// Pinner is an optional ability of a Link: it sends faster what lies in memory that it knows. Its methods belong to the goroutine of Send, but for Pinning.
+type Pinner interface {
+	// Pin tells the link of a piece of memory, aligned to pages, out of which messages will be sent whose Head lies wholly in it and that have no Body. Nothing
+	// else changes for the caller: such a message is not kept after Send either, and the memory may be written to. It takes the place of any pinned before;
+	// nil pins none, which has to come before the memory is given back to the kernel. It returns false when the link has no use for it, now and later.
+	Pin(mem []byte) bool
+	// PinnedFrames returns how many frames left that way.
+	PinnedFrames() uint64
+	// Pinning tells as of when the link was opened whether it would, and if not why. An empty why means that nobody asked for it.
+	Pinning() (would bool, why string)
+}

@@ -227,6 +227,7 @@ func (s sender) port(p *control.InterfaceStats) {
 	s.count(InterfaceTxFrames, p.TxFrames, p.Name)
 	s.count(InterfaceTxBytes, p.TxBytes, p.Name)
 	s.count(InterfaceTxBatches, p.TxBatches, p.Name)
+	s.count(InterfaceTxXDP, p.TxXDP, p.Name)
 	s.count(InterfaceTxErrors, p.TxErrors, p.Name)
 	s.count(InterfaceTxFull, p.TxFull, p.Name)
 	s.count(InterfaceKernelDrops, p.KernelDrops, p.Name)

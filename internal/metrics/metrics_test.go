@@ -66,7 +66,7 @@ func (f *fake) Stats(context.Context) (*control.Stats, error) {
 			Latency: stats.Latency{Read: h(5000, 8192, 8193), Write: h(1e6, 20e9), Flush: h(1e6), Other: h(1000)},
 		}}},
 		Interfaces: []control.InterfaceStats{{Name: "eth1", PortSnapshot: stats.PortSnapshot{RxFrames: 11, RxBytes: 12, RxBatches: 13, TxFrames: 14,
-			TxBytes: 15, TxBatches: 16, TxErrors: 17, TxFull: 18, KernelDrops: 19, Drops: stats.Counts{"short": 20}}}},
+			TxBytes: 15, TxBatches: 16, TxXDP: 21, TxErrors: 17, TxFull: 18, KernelDrops: 19, Drops: stats.Counts{"short": 20}}}},
 		Lanes: []control.LaneStats{{Lane: 0, LaneSnapshot: stats.LaneSnapshot{Turns: 1, Sleeps: 2, Spins: 3, SleepNs: 4e9, SpinNs: 5e8, Slots: 6, SlotsUsed: 7}}},
 	}
 	for i := range f.initiators {

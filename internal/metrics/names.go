@@ -49,6 +49,7 @@ const (
 	InterfaceTxFrames    = "goaoe_interface_transmit_frames_total"
 	InterfaceTxBytes     = "goaoe_interface_transmit_bytes_total"
 	InterfaceTxBatches   = "goaoe_interface_transmit_batches_total"
+	InterfaceTxXDP       = "goaoe_interface_transmit_xdp_frames_total"
 	InterfaceTxErrors    = "goaoe_interface_transmit_errors_total"
 	InterfaceTxFull      = "goaoe_interface_transmit_queue_full_total"
 	InterfaceKernelDrops = "goaoe_interface_kernel_drops_total"
@@ -144,6 +145,7 @@ var Metrics = []Metric{
 	{InterfaceTxFrames, counter, iface, "Frames sent."},
 	{InterfaceTxBytes, counter, iface, "Bytes sent, from the Ethernet header on."},
 	{InterfaceTxBatches, counter, iface, "Batches that frames were sent in (system calls)."},
+	{InterfaceTxXDP, counter, iface, "Frames sent by AF_XDP, which captures do not see."},
 	{InterfaceTxErrors, counter, iface, "Frames that could not be sent."},
 	{InterfaceTxFull, counter, iface, "Times that the kernel's send queue was full."},
 	{InterfaceKernelDrops, counter, iface, "Frames lost because the receive ring was full: the daemon is too slow, or its ring too small."},

@@ -154,6 +154,23 @@ var escapes = []escape{
 // needed is what a confined process must still be able to do; try returns why it could not.
 var needed = []escape{
 	{"a packet socket", "", func(string) error { return closed(unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)) }},
+	{"an AF_XDP socket", "", func(string) error { return closed(unix.Socket(unix.AF_XDP, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)) }},
+	{"who listens on interfaces", "", func(string) error { _, err := os.ReadFile("/proc/thread-self/net/ptype"); return err }},
+	{"an interface's MTU and driver", "", func(string) error {
+		fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		ifr, err := unix.NewIfreq("lo")
+		if err != nil {
+			return err
+		}
+		if _, err := unix.IoctlGetEthtoolDrvinfo(fd, "lo"); err != nil && err != unix.EOPNOTSUPP { // lo has none to tell
+			return err
+		}
+		return unix.IoctlIfreq(fd, unix.SIOCGIFMTU, ifr)
+	}},
 	{"a file in the state directory", "", func(dir string) error {
 		name := filepath.Join(dir, fmt.Sprintf("state-%d", unix.Gettid()))
 		if err := os.WriteFile(name, []byte("x"), 0o600); err != nil {

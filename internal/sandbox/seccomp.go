@@ -17,7 +17,7 @@ import (
 // kernel keeps a bitmap of calls that are always allowed (Linux 5.11), older ones go through the list. Names that a processor
 // does not have are left out.
 var calls = []string{
-	"sendmmsg", "io_uring_enter", "ppoll", "futex", "pread64", "pwrite64", "pwritev2", "preadv2", "fdatasync", "read", "write",
+	"sendmmsg", "sendto", "io_uring_enter", "ppoll", "futex", "pread64", "pwrite64", "pwritev2", "preadv2", "fdatasync", "read", "write",
 	// The Go runtime: memory, threads, timers, signals, the poller.
 	"munmap", "madvise", "mincore", "brk", "exit", "exit_group", "gettid", "getpid", "getppid", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
 	"sigaltstack", "restart_syscall", "sched_yield", "sched_getaffinity", "nanosleep", "clock_nanosleep", "clock_gettime", "gettimeofday", "time",
@@ -29,15 +29,17 @@ var calls = []string{
 	"fchmod", "dup", "dup3", "getcwd", "readv", "writev",
 	"io_uring_setup", "io_uring_register",
 	// Sockets that are there already, or that socket below lets be made.
-	"accept4", "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendto", "sendmsg", "recvfrom", "recvmsg", "recvmmsg", "shutdown",
+	"accept4", "bind", "connect", "getsockname", "getpeername", "getsockopt", "setsockopt", "sendmsg", "recvfrom", "recvmsg", "recvmmsg", "shutdown",
 }
 
 // profileCalls are the timers of each thread, and the one of the process, by which the Go runtime takes a profile of processor time. Their signals go to the
 // process itself.
 var profileCalls = []string{"timer_create", "timer_settime", "timer_delete", "setitimer"}
 
-// Requests of ioctl that are used: on block devices (include/uapi/linux/fs.h), and for an interface's address.
-var ioctls = []uint64{unix.BLKGETSIZE64, unix.BLKDISCARD, unix.BLKSSZGET, unix.BLKPBSZGET, unix.BLKALIGNOFF, unix.BLKROGET, unix.SIOCGIFHWADDR}
+// Requests of ioctl that are used: on block devices (include/uapi/linux/fs.h), and for an interface's address, MTU and driver. What else SIOCETHTOOL can do needs a
+// capability that is gone.
+var ioctls = []uint64{unix.BLKGETSIZE64, unix.BLKDISCARD, unix.BLKSSZGET, unix.BLKPBSZGET, unix.BLKALIGNOFF, unix.BLKROGET, unix.SIOCGIFHWADDR,
+	unix.SIOCGIFMTU, unix.SIOCETHTOOL}
 
 // prSetVMA names mappings, which the Go runtime does (prctl(2), PR_SET_VMA).
 const prSetVMA = 0x53564d41
@@ -65,6 +67,7 @@ func conditional() []seccomp.NameWithConditions {
 		{Name: "socketpair", Conditions: seccomp.ArgumentConditions{is(0, unix.AF_UNIX)}},
 		{Name: "socket", Conditions: seccomp.ArgumentConditions{is(0, unix.AF_UNIX)}},
 		{Name: "socket", Conditions: seccomp.ArgumentConditions{is(0, unix.AF_PACKET)}},
+		{Name: "socket", Conditions: seccomp.ArgumentConditions{is(0, unix.AF_XDP)}},
 		{Name: "socket", Conditions: seccomp.ArgumentConditions{is(0, unix.AF_NETLINK), is(2, unix.NETLINK_ROUTE)}},
 	}
 	for _, r := range ioctls {

@@ -31,7 +31,7 @@ func (e *Export) Snapshot() ExportSnapshot {
 func (p *Port) Snapshot() PortSnapshot {
 	s := PortSnapshot{
 		RxFrames: p.RxFrames.Load(), RxBytes: p.RxBytes.Load(), RxBatches: p.RxBatches.Load(),
-		TxFrames: p.TxFrames.Load(), TxBytes: p.TxBytes.Load(), TxBatches: p.TxBatches.Load(), TxErrors: p.TxErrors.Load(), TxFull: p.TxFull.Load(),
+		TxFrames: p.TxFrames.Load(), TxBytes: p.TxBytes.Load(), TxBatches: p.TxBatches.Load(), TxXDP: p.TxPinned.Load(), TxErrors: p.TxErrors.Load(), TxFull: p.TxFull.Load(),
 	}
 	for i := range p.Drops {
 		s.Drops.add(Drop(i).String(), p.Drops[i].Load())

@@ -81,7 +81,7 @@ func (s ExportSnapshot) Busy() time.Duration {
 }
 
 func (s *PortSnapshot) counters() []*uint64 {
-	return []*uint64{&s.RxFrames, &s.RxBytes, &s.RxBatches, &s.TxFrames, &s.TxBytes, &s.TxBatches, &s.TxErrors, &s.TxFull, &s.KernelDrops}
+	return []*uint64{&s.RxFrames, &s.RxBytes, &s.RxBatches, &s.TxFrames, &s.TxBytes, &s.TxBatches, &s.TxXDP, &s.TxErrors, &s.TxFull, &s.KernelDrops}
 }
 
 func (s PortSnapshot) combine(o PortSnapshot, f func(a, b uint64) uint64) PortSnapshot {

@@ -68,7 +68,8 @@ type PortSnapshot struct {
 	RxBatches   uint64 `json:"rx_batches"`
 	TxFrames    uint64 `json:"tx_frames"`
 	TxBytes     uint64 `json:"tx_bytes"`
-	TxBatches   uint64 `json:"tx_batches"` // system calls that sent
+	TxBatches   uint64 `json:"tx_batches"`    // system calls that sent
+	TxXDP       uint64 `json:"tx_xdp_frames"` // frames that left by AF_XDP, past queueing disciplines and captures
 	TxErrors    uint64 `json:"tx_errors"`
 	TxFull      uint64 `json:"tx_full"`         // times that the kernel's send queue was full
 	KernelDrops uint64 `json:"kernel_drops"`    // frames lost because the receive ring was full

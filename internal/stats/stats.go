@@ -124,6 +124,7 @@ type Port struct {
 	TxFrames, TxBytes Single
 	RxBatches         Single // turns that found frames
 	TxBatches         Single // system calls that sent
+	TxPinned          Single // frames of TxFrames that left by AF_XDP (link.Pinner)
 	TxErrors          Single
 	TxFull            Single // times that the send queue was full
 	Drops             [NumDrops]Counter

@@ -13,8 +13,8 @@ func TestOtherPaths(t *testing.T) {
 		{"direct", "", "direct-io = true\n"},
 		{"direct, threads", "", "direct-io = true\nio-engine = \"threads\"\n"},
 		{"several lanes, busy polling", "lanes = 3\nbusy-poll = \"50us\"\n", ""},
-		{"short ways off", "disk-poll = false\nlinear-frames = false\nregistered-files = false\nread-now = false\nmerge-requests = false\n", ""},
-		{"short ways off, direct", "disk-poll = false\nlinear-frames = false\nregistered-files = false\nread-now = false\nmerge-requests = false\n", "direct-io = true\n"},
+		{"short ways off", "disk-poll = false\nlinear-frames = false\nxdp-send = \"off\"\nregistered-files = false\nread-now = false\nmerge-requests = false\n", ""},
+		{"short ways off, direct", "disk-poll = false\nlinear-frames = false\nxdp-send = \"off\"\nregistered-files = false\nread-now = false\nmerge-requests = false\n", "direct-io = true\n"},
 		{"writes by the ring", "", "write-now = \"off\"\n"},
 		{"no sandbox", "sandbox-capabilities = false\nsandbox-landlock = false\nsandbox-seccomp = false\n", ""},
 	} {

@@ -8,10 +8,11 @@ import (
 
 // Options are the settings of an interface that concern its links. Zero values are chosen by the transport.
 type Options struct {
-	Lanes      int  // how many links to open: one per lane
-	RingFrames int  // frames in the receive ring
-	SendBuffer int  // bytes of the socket's send buffer
-	Linear     bool // long frames are sent out of one piece of memory, see packet.Options
+	Lanes      int    // how many links to open: one per lane
+	RingFrames int    // frames in the receive ring
+	SendBuffer int    // bytes of the socket's send buffer
+	Linear     bool   // long frames are sent out of one piece of memory, see packet.Options
+	XDP        string // "auto", "on" or "off": whether replies leave by AF_XDP, see packet.XDPMode
 }
 
 // Kind is one transport.
@@ -32,5 +33,5 @@ func Open(ifname string, o Options) ([]link.Link, error) {
 }
 
 func openPacket(ifname string, o Options) ([]link.Link, error) {
-	return packet.OpenAll(ifname, packet.Options{Lanes: o.Lanes, RingFrames: o.RingFrames, SndBuf: o.SendBuffer, Linear: o.Linear, Filter: &link.Filter{}})
+	return packet.OpenAll(ifname, packet.Options{Lanes: o.Lanes, RingFrames: o.RingFrames, SndBuf: o.SendBuffer, Linear: o.Linear, XDP: packet.XDPMode(o.XDP), Filter: &link.Filter{}})
 }

@@ -77,6 +77,7 @@ func open(name string, o Options) (all []*Link, err error) {
 			return all, err
 		}
 	}
+	openXDP(all, o)
 	return all, nil
 }
 

@@ -42,6 +42,7 @@ type Options struct {
 	SndBuf      int          // bytes that may wait to be sent, in the kernel's count; 0 means 4 MiB
 	FrameMTU    int          // largest frame that is received, as an MTU; 0 means the interface's MTU, and less than that is ignored
 	Linear      bool         // have the kernel keep frames of a page and more in one piece while it sends them: fewer pages to get, copies that are aligned
+	XDP         XDPMode      // whether to send by an AF_XDP socket what lies in memory that was given to Pin
 	QdiscBypass bool         // hand frames to the driver without the interface's queueing discipline
 	Filter      *link.Filter // the first filter, as by SetFilter; nil wants every AoE frame
 	// PayloadAlign places byte 36 of each frame (where the data of an ATA write starts) at a multiple of this many bytes, so that
@@ -49,7 +50,7 @@ type Options struct {
 	PayloadAlign int
 }
 
-// Link is a packet socket. It implements link.Link and link.Checker.
+// Link is a packet socket. It implements link.Link, link.Checker and link.Pinner.
 type Link struct {
 	info  link.Info
 	limit int // longest frame that Recv returns
@@ -62,6 +63,8 @@ type Link struct {
 	lost  atomic.Uint64
 	long  atomic.Uint64
 
+	xdp xdpSend
+
 	mu     sync.RWMutex // Inject against Close
 	closed bool
 }
@@ -69,6 +72,7 @@ type Link struct {
 var (
 	_ link.Link    = (*Link)(nil)
 	_ link.Checker = (*Link)(nil)
+	_ link.Pinner  = (*Link)(nil)
 )
 
 // Info implements link.Link.
@@ -112,6 +116,14 @@ func (l *Link) Pending() bool { return l.ring.Ready() }
 // Send implements link.Link. ErrFull does not always mean that FD becomes writable later: the interface's own queue can
 // be full while the socket's buffer has room, so a caller that waits for POLLOUT must also wait a moment.
 func (l *Link) Send(msgs []link.Msg) (int, error) {
+	if len(msgs) > 1 && l.xdp.mem != nil && l.xdp.ready(l) {
+		return l.sendRuns(msgs)
+	}
+	return l.sendBatch(msgs)
+}
+
+// sendBatch sends messages by the packet socket.
+func (l *Link) sendBatch(msgs []link.Msg) (int, error) {
 	done := 0
 	for done < len(msgs) {
 		n := min(len(msgs)-done, l.batch.Cap())
@@ -241,6 +253,9 @@ func (l *Link) Close() error {
 	var err error
 	if l.ring != nil {
 		err = l.ring.Close()
+	}
+	if e := l.xdp.close(); e != nil && err == nil {
+		err = e
 	}
 	if e := unix.Close(l.fd); e != nil && err == nil {
 		err = fmt.Errorf("closing the packet socket on %s: %w", l.info.Name, e)
