@@ -39,6 +39,7 @@ type plainOptions struct {
 	exports int  // the file is opened so many times, each with an address of its own
 	first   int  // which of the addresses is the first's, from 1 on
 	image   string
+	xdp     bool // answers leave by AF_XDP when there are several
 }
 
 func parsePlain(args []string) (o plainOptions, err error) {
@@ -50,6 +51,7 @@ func parsePlain(args []string) (o plainOptions, err error) {
 	f.BoolVar(&o.sync, "sync", false, "")
 	f.BoolVar(&o.each, "each", false, "")
 	f.BoolVar(&o.spin, "spin", false, "")
+	f.BoolVar(&o.xdp, "xdp", false, "")
 	f.IntVar(&o.loops, "loops", 1, "")
 	f.IntVar(&o.parts, "parts", 0, "")
 	f.IntVar(&o.exports, "exports", 1, "")
@@ -95,9 +97,16 @@ func (o *plainOptions) run() error {
 			return err
 		}
 		for i := n; i < len(o.ifs); i += o.loops {
-			l, err := packet.Open(o.ifs[i], packet.Options{Linear: true, Filter: &link.Filter{Addrs: addrs}})
+			mode := packet.XDPOff
+			if o.xdp {
+				mode = packet.XDPOn
+			}
+			l, err := packet.Open(o.ifs[i], packet.Options{Linear: true, XDP: mode, Filter: &link.Filter{Addrs: addrs}})
 			if err != nil {
 				return err
+			}
+			if _, why := l.Pinning(); o.xdp && !l.Pin(p.mem) {
+				return fmt.Errorf("%s: no AF_XDP: %s", o.ifs[i], why)
 			}
 			p.ports = append(p.ports, &plainPort{l: l, mac: l.Info().MAC, limit: 14 + l.Info().MTU - aoe.ATALen})
 		}
@@ -121,6 +130,7 @@ type plainLoop struct {
 	*plainOptions
 	ports []*plainPort
 	files []plainFile
+	mem   []byte // that of all slots
 	size  int64
 	id    [512]byte
 	ring  *sys.Ring // nil without
@@ -162,6 +172,7 @@ func newPlainLoop(o *plainOptions) (*plainLoop, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.mem = mem
 	for i := range p.slots {
 		at := plainData
 		if o.direct {

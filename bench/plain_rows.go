@@ -26,7 +26,7 @@ func plainDirect(writes bool) []contestant {
 
 // plainCached are those of the rows with the page cache.
 func plainCached() []contestant {
-	return []contestant{newPlain("plain loop, a call each"), newPlain("plain loop, io_uring", "-by", byRing)}
+	return []contestant{newPlain("plain loop, a call each"), newPlain("plain loop, io_uring", "-by", byRing), newPlain("plain loop, io_uring, AF_XDP", "-by", byRing, "-xdp")}
 }
 
 // plainDurable are those of the row with durable writes to a buffered file. One sync covers what was written when it begins, as in goaoe.
