@@ -88,7 +88,7 @@ var globalKeys = []Key{
 	{Section: "global", Name: "busy-poll", Type: TypeDuration, Max: 10_000_000, Default: `"off"`, Example: `"50us"`,
 		Help: "How long a lane that ran dry watches for the next frame before it sleeps, while frames come that often. Lowers latency, costs processor time."},
 	{Section: "global", Name: "disk-poll", Type: TypeBool, Default: "true",
-		Help: "A lane that only waits for direct I/O which the disks end quickly (more than 20,000 a second) watches for it instead of sleeping, unless somebody else wants the processor. More requests a second, costs processor time while they come."},
+		Help: "A lane that only waits for direct I/O which the disks end quickly (more than 10,000 a second) watches for it instead of sleeping, unless somebody else wants the processor. Less latency, costs processor time while they come."},
 	{Section: "global", Name: "request-age-limit", Type: TypeDuration, Max: 60_000_000_000, Default: `"2s"`,
 		Help: "Requests that waited longer than this are dropped, because the initiator has repeated them since. \"off\" keeps all."},
 	{Section: "global", Name: "duplicate-check", Type: TypeBool, Default: "true",

@@ -14,12 +14,14 @@ const (
 	// diskLook is how long a lane looks for the end of what disks work on, at most. Some disks tell the end of all that they have at once.
 	diskLook = int64(500_000)
 	// diskGap is how far apart these ends may lie, on an average, for it to look at all.
-	diskGap = int64(50_000)
+	diskGap = int64(100_000)
 	// awayFor is how long it takes at least to come back to a processor that somebody else has work for.
 	awayFor = int64(200_000)
-	// The pauses after that.
-	restLeast = int64(2_000_000)
-	restMost  = int64(1_000_000_000)
+	// The pauses after that, each twice as long as the one before unless that was over for calmAfter times its length. A thread that yielded to one that computes gets the
+	// processor back after milliseconds only, where one that slept gets it at once.
+	restLeast = int64(20_000_000)
+	restMost  = int64(10_000_000_000)
+	calmAfter = 8
 )
 
 // idle looks for work for a while, if that paid off lately, and then sleeps until there is some.
@@ -43,7 +45,7 @@ func (l *lane) idle() {
 			}
 		}
 	}
-	if l.eng.opts.DiskPoll && l.lookAtDisks(start) {
+	if l.eng.opts.DiskPoll && (l.lookAtDisks(start) || l.pending()) {
 		return
 	}
 	slept := sys.Nanotime()
@@ -67,7 +69,7 @@ type diskPoll struct {
 	at    int64  // when it was last seen that there are more of them
 	gap   int64  // nanoseconds from one end to the next, on an average
 	off   int64  // until when it pauses
-	rest  int64  // the last pause, which becomes less important with each success
+	rest  int64  // the last pause
 }
 
 // saw takes over how many have ended by now.
@@ -85,7 +87,10 @@ func (d *diskPoll) worth(now int64) bool {
 
 // lost notes that somebody else wanted the processor.
 func (d *diskPoll) lost(now int64) {
-	d.rest = min(max(2*d.rest, restLeast), restMost)
+	if d.rest *= 2; now-d.off > calmAfter/2*d.rest {
+		d.rest = restLeast
+	}
+	d.rest = min(max(d.rest, restLeast), restMost)
 	d.off = now + d.rest
 }
 
@@ -109,16 +114,15 @@ func (l *lane) lookAtDisks(start int64) bool {
 	for last := start; ; {
 		sys.Yield()
 		now := sys.Nanotime()
+		if now-last > awayFor { // by now there is work, but not because of looking
+			d.lost(now)
+			return false
+		}
 		if l.pending() {
-			d.rest -= d.rest >> 10
 			l.stats.Spins.Inc()
 			l.stats.SpinNs.Add(uint64(now - start))
 			l.glance = now
 			return true
-		}
-		if now-last > awayFor {
-			d.lost(now)
-			return false
 		}
 		if now-d.at > diskLook {
 			return false

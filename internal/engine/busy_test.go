@@ -78,32 +78,31 @@ func TestLookingAtDisks(t *testing.T) {
 	}
 }
 
-// TestLookingAtDisksGivesWay: who does not get the processor back at once pauses, longer each time, and less long after it paid.
+// TestLookingAtDisksGivesWay: who does not get the processor back at once pauses, longer each time, and begins anew after a time without that.
 func TestLookingAtDisksGivesWay(t *testing.T) {
-	l, d := &lane{eng: &Engine{opts: Options{DiskPoll: true}}}, &slowDisk{only: true, after: 1 << 30, each: 2 * time.Duration(awayFor)}
+	l, d := &lane{eng: &Engine{opts: Options{DiskPoll: true}}}, &slowDisk{only: true, after: 1, each: 2 * time.Duration(awayFor)}
 	if _, err := l.set.Get("slow", func() (store.Executor, error) { return d, nil }); err != nil {
 		t.Fatal(err)
 	}
-	last := int64(0)
-	for n := range 12 {
-		d.ended++
-		now := sys.Nanotime()
-		l.disks = diskPoll{ended: d.ended, at: now, off: 0, rest: l.disks.rest}
-		if l.lookAtDisks(now) {
-			t.Fatal("something came")
-		}
-		if l.disks.off <= now || l.disks.rest < min(2*last, restMost) || l.disks.rest < restLeast || l.disks.rest > restMost {
-			t.Fatalf("round %d: the pause is %v after %v", n, time.Duration(l.disks.rest), time.Duration(last))
-		}
-		if looks := d.looks; l.lookAtDisks(l.disks.off-1) || d.looks != looks {
-			t.Fatal("it looked in a pause")
-		}
-		last = l.disks.rest
+	now := sys.Nanotime()
+	l.disks = diskPoll{at: now}
+	if l.lookAtDisks(now) || l.disks.off <= now || l.disks.rest != restLeast {
+		t.Fatalf("after a look in which the processor was wanted the pause is %v", time.Duration(l.disks.rest))
 	}
-	d.each, d.after = 0, 0
-	l.disks.at, l.disks.off = sys.Nanotime(), 0
-	if !l.lookAtDisks(l.disks.at) || l.disks.rest >= last {
-		t.Errorf("a look that paid leaves the pause at %v", time.Duration(l.disks.rest))
+	looks := d.looks
+	if l.disks.at = l.disks.off - 1; l.lookAtDisks(l.disks.off-1) || d.looks != looks {
+		t.Fatal("it looked in a pause")
+	}
+	p := diskPoll{}
+	at := int64(1) << 50
+	for want := restLeast; want < 4*restMost; want *= 2 {
+		if p.lost(at); p.rest != min(want, restMost) || p.off != at+p.rest {
+			t.Fatalf("the pause is %v, want %v", time.Duration(p.rest), time.Duration(min(want, restMost)))
+		}
+		at = p.off + p.rest // soon again
+	}
+	if p.lost(p.off + 2*calmAfter*p.rest); p.rest != restLeast {
+		t.Errorf("after a calm time the pause is %v", time.Duration(p.rest))
 	}
 }
 
