@@ -24,9 +24,13 @@ func plainDirect(writes bool) []contestant {
 		neverAsleep(append(flags[:len(flags):len(flags)], "-parts", "1")...)}
 }
 
-// plainCached are those of the rows with the page cache.
-func plainCached() []contestant {
-	return []contestant{newPlain("plain loop, a call each"), newPlain("plain loop, io_uring", "-by", byRing), newPlain("plain loop, io_uring, AF_XDP", "-by", byRing, "-xdp")}
+// plainCached are those of the rows with the page cache. The better one, by io_uring for reads and by calls for writes, also sends by AF_XDP.
+func plainCached(writes bool) []contestant {
+	most := newPlain("plain loop, io_uring, AF_XDP", "-by", byRing, "-xdp")
+	if writes {
+		most = newPlain("plain loop, a call each, AF_XDP", "-xdp")
+	}
+	return []contestant{newPlain("plain loop, a call each"), newPlain("plain loop, io_uring", "-by", byRing), most}
 }
 
 // plainDurable are those of the row with durable writes to a buffered file. One sync covers what was written when it begins, as in goaoe.

@@ -63,7 +63,7 @@ func TestPlainLoop(t *testing.T) {
 		}
 	}
 	var all []contestant
-	all = append(all, plainCached()...)
+	all = append(append(all, plainCached(false)...), plainCached(true)[2])
 	all = append(all, plainDurable()...)
 	all = append(all, plainDirect(false)...)
 	all = append(all, plainDirect(true)...)

@@ -132,18 +132,18 @@ func cacheRows() []row {
 	return []row{
 		{
 			id: "a", title: "4 KiB random reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8}, cached: true,
-			contestants: append([]contestant{cached(), peer()}, plainCached()...),
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached())}, {what: cpu, peer: "vblade", want: .65, limits: plainLimits(plainCached())}},
+			contestants: append([]contestant{cached(), peer()}, plainCached(false)...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached(false))}, {what: cpu, peer: "vblade", want: .65, limits: plainLimits(plainCached(false))}},
 		},
 		{
 			id: "a2", title: "8 KiB sequential reads, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 16, Sequential: true}, cached: true, far: true,
-			contestants: append([]contestant{cached(), peer(), kit}, plainCached()...),
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached())}, {what: rate, peer: kit.name, want: 2.2, limits: plainLimits(plainCached())}},
+			contestants: append([]contestant{cached(), peer(), kit}, plainCached(false)...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.5, limits: plainLimits(plainCached(false))}, {what: rate, peer: kit.name, want: 2.2, limits: plainLimits(plainCached(false))}},
 		},
 		{
 			id: "a3", title: "4 KiB random writes, depth 32, page cache", mtu: 9000, work: loadgen.Config{Depth: 32, Sectors: 8, Writes: 100}, cached: true,
-			contestants: append([]contestant{cached(), byRingOnly(), peer()}, plainCached()...),
-			goals:       []goal{{what: rate, peer: "vblade", want: 1.3, limits: plainLimits(plainCached())}, {what: rate, ours: byRingOnly().name, peer: "vblade"}},
+			contestants: append([]contestant{cached(), byRingOnly(), peer()}, plainCached(true)...),
+			goals:       []goal{{what: rate, peer: "vblade", want: 1.3, limits: plainLimits(plainCached(true))}, {what: rate, ours: byRingOnly().name, peer: "vblade"}},
 		},
 		{
 			id: "e", title: "4 KiB random reads, one at a time, page cache", mtu: 9000, work: loadgen.Config{Depth: 1, Sectors: 8}, cached: true, latency: true,
@@ -166,13 +166,13 @@ func smallRows() []row {
 		{"random writes", loadgen.Config{Writes: 100}}, {"sequential writes", loadgen.Config{Writes: 100, Sequential: true}},
 	} {
 		w.work.Depth, w.work.Sectors = 64, 2
-		contestants, goals := []contestant{cached(), peer("-b", "64")}, []goal{{what: rate, peer: "vblade -b 64", want: 1.6, limits: plainLimits(plainCached())}}
+		contestants, goals := []contestant{cached(), peer("-b", "64")}, []goal{{what: rate, peer: "vblade -b 64", want: 1.6, limits: plainLimits(plainCached(w.work.Writes > 0))}}
 		if w.work.Writes > 0 {
 			contestants, goals = append(contestants, byRingOnly()), append(goals, goal{what: rate, ours: byRingOnly().name, peer: "vblade -b 64"})
 		}
 		out = append(out, row{
 			id: numbered("b", i), title: "1 KiB " + w.title + ", depth 64, page cache", mtu: 1500, work: w.work, cached: true,
-			contestants: append(contestants, plainCached()...), goals: goals,
+			contestants: append(contestants, plainCached(w.work.Writes > 0)...), goals: goals,
 		})
 	}
 	return out
