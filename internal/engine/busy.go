@@ -30,7 +30,7 @@ func (l *lane) idle() {
 		return
 	}
 	l.parts = 0
-	start := sys.Nanotime()
+	start := l.nanotime()
 	if l.spin > 0 {
 		at := start
 		for i := 0; at-start <= int64(l.spin); i++ {
@@ -41,17 +41,17 @@ func (l *lane) idle() {
 				return
 			}
 			if i%spinLooks == spinLooks-1 {
-				at = sys.Nanotime()
+				at = l.nanotime()
 			}
 		}
 	}
 	if l.eng.opts.DiskPoll && (l.lookAtDisks(start) || l.pending()) {
 		return
 	}
-	slept := sys.Nanotime()
+	slept := l.nanotime()
 	l.stats.SpinNs.Add(uint64(slept - start))
 	l.sleep()
-	woke := sys.Nanotime()
+	woke := l.nanotime()
 	l.stats.SleepNs.Add(uint64(woke - slept))
 	// Spinning pays when work comes soon. Once it did not, only a short sleep brings it back.
 	if busy := l.eng.opts.BusyPoll; busy > 0 {
@@ -113,7 +113,7 @@ func (l *lane) lookAtDisks(start int64) bool {
 	}
 	for last := start; ; {
 		sys.Yield()
-		now := sys.Nanotime()
+		now := l.nanotime()
 		if now-last > awayFor { // by now there is work, but not because of looking
 			d.lost(now)
 			return false

@@ -8,8 +8,9 @@ import (
 	"goaoe/internal/sys"
 )
 
-// slowDisk is an executor with operations under way that tests let end.
+// slowDisk is an executor with operations under way that tests let end. The time is that of its clock: a microsecond goes by from one look at it to the next.
 type slowDisk struct {
+	now   int64
 	ended uint64
 	only  bool
 	looks int
@@ -21,8 +22,24 @@ func (d *slowDisk) Prompt() (uint64, bool) { return d.ended, d.only }
 
 func (d *slowDisk) Pending() bool {
 	d.looks++
-	time.Sleep(d.each)
+	d.now += int64(d.each)
 	return d.looks > d.after
+}
+
+func (d *slowDisk) clock() (realtime, nanotime int64) {
+	d.now += int64(time.Microsecond)
+	return d.now, d.now
+}
+
+// lane makes a lane that waits for the disk.
+func (d *slowDisk) lane(t *testing.T) *lane {
+	t.Helper()
+	d.now = 1 << 40
+	l := &lane{eng: &Engine{opts: Options{DiskPoll: true, Clock: d.clock}}}
+	if _, err := l.set.Get("slow", func() (store.Executor, error) { return d, nil }); err != nil {
+		t.Fatal(err)
+	}
+	return l
 }
 
 func (d *slowDisk) Flush()               {}
@@ -43,36 +60,27 @@ func TestLookingAtDisks(t *testing.T) {
 		{"a slow disk", slowDisk{only: true, after: 3}, 200 * time.Microsecond, false},
 		{"a quick disk that hangs", slowDisk{only: true, after: 1 << 30}, 10 * time.Microsecond, false},
 	} {
-		l, d := &lane{eng: &Engine{opts: Options{DiskPoll: true}}}, c.disk
-		if _, err := l.set.Get("slow", func() (store.Executor, error) { return &d, nil }); err != nil {
-			t.Fatal(err)
-		}
-		now := sys.Nanotime()
+		d := c.disk
+		l := d.lane(t)
+		now := d.now
 		l.disks.at = now - 100*int64(c.gap)
 		for i := range 100 {
 			d.ended++
 			l.disks.saw(d.ended, now-int64(99-i)*int64(c.gap))
 		}
-		if got := l.lookAtDisks(sys.Nanotime()); got != c.want || got && (l.stats.Spins.Load() != 1 || l.glance == 0) {
+		if got := l.lookAtDisks(d.now); got != c.want || got && (l.stats.Spins.Load() != 1 || l.glance == 0) {
 			t.Errorf("%s: it came by looking: %v, want %v; %d times, glance %d", c.what, got, c.want, l.stats.Spins.Load(), l.glance)
 		}
 		hangs := c.disk.after > 100
 		if d.looks > 0 != (c.want || hangs) {
 			t.Errorf("%s: %d looks", c.what, d.looks)
 		}
-		// It gives up by itself; on a busy machine it may find before that the processor is wanted.
-		for try := 0; hangs && l.disks.off != 0; try++ {
-			if try == 100 {
-				t.Fatalf("%s: it goes on looking", c.what)
-			}
-			l.disks.at = sys.Nanotime()
-			if l.disks.off = 0; l.lookAtDisks(l.disks.at) {
-				t.Fatalf("%s: something came", c.what)
-			}
+		if most := now + diskLook + int64(5*time.Microsecond); d.now > most || hangs && d.now < now+diskLook {
+			t.Errorf("%s: it looked for %v", c.what, time.Duration(d.now-now))
 		}
 		// The next end is far away: it is not looked for.
 		d.looks = 0
-		if l.disks.at = 0; l.lookAtDisks(sys.Nanotime()) || d.looks != 0 {
+		if l.disks.at = 0; l.lookAtDisks(d.now) || d.looks != 0 {
 			t.Errorf("%s: looked for long after the last end", c.what)
 		}
 	}
@@ -80,11 +88,9 @@ func TestLookingAtDisks(t *testing.T) {
 
 // TestLookingAtDisksGivesWay: who does not get the processor back at once pauses, longer each time, and begins anew after a time without that.
 func TestLookingAtDisksGivesWay(t *testing.T) {
-	l, d := &lane{eng: &Engine{opts: Options{DiskPoll: true}}}, &slowDisk{only: true, after: 1, each: 2 * time.Duration(awayFor)}
-	if _, err := l.set.Get("slow", func() (store.Executor, error) { return d, nil }); err != nil {
-		t.Fatal(err)
-	}
-	now := sys.Nanotime()
+	d := &slowDisk{only: true, after: 1, each: 2 * time.Duration(awayFor)}
+	l := d.lane(t)
+	now := d.now
 	l.disks = diskPoll{at: now}
 	if l.lookAtDisks(now) || l.disks.off <= now || l.disks.rest != restLeast {
 		t.Fatalf("after a look in which the processor was wanted the pause is %v", time.Duration(l.disks.rest))
@@ -114,12 +120,11 @@ func TestDiskPollOff(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = wake.Close() }()
-		l, d := &lane{eng: &Engine{opts: Options{DiskPoll: on}}, wake: wake}, &slowDisk{only: true, ended: 1, after: 2}
-		if _, err := l.set.Get("slow", func() (store.Executor, error) { return d, nil }); err != nil {
-			t.Fatal(err)
-		}
+		d := &slowDisk{only: true, ended: 1, after: 2}
+		l := d.lane(t)
+		l.wake, l.eng.opts.DiskPoll = wake, on
 		wake.Signal() // so that it does not sleep for ever
-		l.disks.at = sys.Nanotime()
+		l.disks.at = d.now
 		l.idle()
 		if slept := l.stats.Sleeps.Load() > 0; slept == on {
 			t.Errorf("disk-poll %v: slept: %v", on, slept)
@@ -128,14 +133,12 @@ func TestDiskPollOff(t *testing.T) {
 }
 
 func TestLookingAtDisksAllocatesNothing(t *testing.T) {
-	l, d := &lane{eng: &Engine{opts: Options{DiskPoll: true}}}, &slowDisk{only: true}
-	if _, err := l.set.Get("slow", func() (store.Executor, error) { return d, nil }); err != nil {
-		t.Fatal(err)
-	}
+	d := &slowDisk{only: true}
+	l := d.lane(t)
 	if n := testing.AllocsPerRun(1000, func() {
 		d.ended += 100
 		d.looks, d.after = 0, 2
-		l.disks.at = sys.Nanotime()
+		l.disks.at = d.now
 		if l.disks.off = 0; !l.lookAtDisks(l.disks.at) {
 			panic("it did not look")
 		}
