@@ -154,7 +154,8 @@ func TestHangingOnlyDisk(t *testing.T) {
 		t.Errorf("goaoe stats: %v\n%s", err, out)
 	}
 	_ = r.cmd.Process.Signal(syscall.SIGTERM)
-	r.waitLog("lane 0: requests are still in flight on storage")
+	// Ten seconds for what is in flight, and before that whatever the loop of the daemon has just asked the lane: 5 s each, when the lane does not answer.
+	r.waitLogFor("lane 0: requests are still in flight on storage", time.Minute)
 	f.hang(false) // the kernel lets no process end before
 	select {
 	case err := <-r.exit:

@@ -219,7 +219,13 @@ func (r *rig) start(args ...string) {
 // waitLog waits until the log has a text.
 func (r *rig) waitLog(text string) {
 	r.t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+	r.waitLogFor(text, 20*time.Second)
+}
+
+// waitLogFor is waitLog with a patience of its own.
+func (r *rig) waitLogFor(text string, patience time.Duration) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if strings.Contains(r.log.String(), text) {
 			return
 		}
