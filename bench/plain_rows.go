@@ -40,7 +40,7 @@ func plainDurable() []contestant {
 
 // plainFiles is a plain loop with so many files, all of which are asked.
 func plainFiles(n int) contestant {
-	c := newPlain("plain loop, "+plural(n, "file"), "-by", byRing, "-exports", fmt.Sprint(n))
+	c := newPlain("plain loop, "+plural(n, "file"), "-by", byRing, "-xdp", "-exports", fmt.Sprint(n))
 	c.load = many(n).load
 	return c
 }
