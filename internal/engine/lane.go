@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -100,9 +101,22 @@ func newLane(e *Engine, n int) (*lane, error) {
 	return l, nil
 }
 
+// leaveSignals has the calling thread take none of the signals that end the process or have it read its configuration. The kernel gives such a signal to one thread,
+// and to no other when that one does not come back (complete_signal in kernel/signal.c): a lane that writes to a disk that hangs does not.
+func leaveSignals() {
+	var set unix.Sigset_t
+	for _, s := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM} {
+		n := uint(s) - 1
+		size := uint(unsafe.Sizeof(set.Val[0]) * 8)
+		set.Val[n/size] |= 1 << (n % size)
+	}
+	_ = unix.PthreadSigmask(unix.SIG_BLOCK, &set, nil) // else it is as it was
+}
+
 // run is the lane's thread.
 func (l *lane) run() {
 	runtime.LockOSThread() // an io_uring may be bound to the thread that made it
+	leaveSignals()
 	for !l.ended {
 		if l.mail.Load() {
 			l.readMail()
