@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,7 +38,7 @@ type fioRival struct {
 	void    error
 }
 
-func (b *bench) startFio(_ context.Context, r *row, w work, t timing) *fioRival {
+func (b *bench) startFio(r *row, w work, t timing) *fioRival {
 	image := b.image
 	if r.work.Writes > 0 {
 		image = b.fioImage
@@ -113,6 +112,9 @@ func (v *fioRival) result() sample {
 	v.all = v.count()
 	v.signal(unix.SIGINT)
 	v.signal(unix.SIGCONT)
+	if v.void != nil { // it has ended by itself
+		return sample{Void: v.void.Error()}
+	}
 	select {
 	case <-v.p.done:
 	case <-time.After(10 * time.Second):

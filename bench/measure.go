@@ -117,19 +117,25 @@ func (b *bench) row(ctx context.Context, r row) (outcome, error) {
 		}
 	}
 	for rep := range b.reps {
-		for i := range all {
-			all[i].id = fmt.Sprintf("%s-%d-%d", r.id, i, rep)
-		}
+		name := func(i int) { all[i].id = fmt.Sprintf("%s-%d-%d-%d", r.id, i, rep, again) }
 		samples := make([]sample, len(all))
 		if r.run == nil {
-			noise := undisturbed(func() { samples = b.together(ctx, &r, all, rep) })
+			noise := undisturbed(func() {
+				for i := range all {
+					name(i)
+				}
+				samples = b.together(ctx, &r, all, rep)
+			})
 			for i := range samples {
 				samples[i].Noise = noise
 			}
 		} else {
 			for k := range all {
 				i := turnOf(k, rep, len(all))
-				samples[i].Noise = undisturbed(func() { samples[i] = r.run(b, ctx, r, all[i]) })
+				samples[i].Noise = undisturbed(func() {
+					name(i)
+					samples[i] = r.run(b, ctx, r, all[i])
+				})
 			}
 		}
 		for i, s := range samples {

@@ -67,7 +67,7 @@ func (b *bench) together(ctx context.Context, r *row, all []work, rep int) []sam
 		switch {
 		case isNBD(w.kind):
 		case w.kind == fio:
-			rivals[i] = b.startFio(ctx, r, w, t)
+			rivals[i] = b.startFio(r, w, t)
 		default:
 			rivals[i] = b.start(ctx, r, w, t)
 		}

@@ -47,11 +47,12 @@ type xdpSend struct {
 	pause  int64 // the last one
 	frames uint64
 
-	taps   int   // the kernel's list of who listens, open
-	looked int64 // when that was last read; 0: never
-	tapped bool  // somebody listens
-	limit  int   // bytes of the longest frame for the interface's MTU
-	list   []byte
+	listens bool  // taps is open
+	taps    int   // the kernel's list of who listens
+	looked  int64 // when that was last read; 0: never
+	tapped  bool  // somebody listens
+	limit   int   // bytes of the longest frame for the interface's MTU
+	list    []byte
 }
 
 // Pinning implements link.Pinner.
@@ -79,13 +80,12 @@ func openXDP(all []*Link, o Options) {
 			x.why = fmt.Sprintf("/proc/thread-self/net/ptype, which tells whether somebody captures frames: %v", err)
 			continue
 		}
-		x.taps = fd
 		if err := x.open(); err != nil {
 			x.why = err.Error()
 			_ = unix.Close(fd)
 			continue
 		}
-		x.ok = true
+		x.ok, x.taps, x.listens = true, fd, true
 	}
 }
 
@@ -204,14 +204,12 @@ func (x *xdpSend) drop() error {
 // close frees everything.
 func (x *xdpSend) close() error {
 	err := x.drop()
-	if x.ok || x.taps > 0 {
-		x.ok = false
+	if x.listens {
 		if e := unix.Close(x.taps); e != nil && err == nil {
 			err = fmt.Errorf("closing the list of who listens: %w", e)
 		}
-		x.taps = 0
 	}
-	x.mem = nil
+	x.ok, x.listens, x.mem = false, false, nil
 	return err
 }
 

@@ -603,3 +603,45 @@ func TestXDPNamespace(t *testing.T) {
 		t.Error("the socket is used")
 	}
 }
+
+// TestXDPNoSocket: where no AF_XDP socket can be had the link says so and does without, and closing it closes nothing that belongs to somebody else.
+func TestXDPNoSocket(t *testing.T) {
+	ns, na, _ := testnet.Pair(t, 1500)
+	l := open1(t, ns, na, Options{})
+	ns.Do(func() {
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		if err := unix.Capget(&head, &caps[0]); err != nil {
+			t.Fatal(err)
+		}
+		less := caps
+		less[0].Effective &^= 1 << unix.CAP_NET_RAW
+		if err := unix.Capset(&head, &less[0]); err != nil {
+			t.Fatal(err)
+		}
+		openXDP([]*Link{l}, Options{XDP: XDPOn})
+		if err := unix.Capset(&head, &caps[0]); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if would, why := l.Pinning(); would || !strings.Contains(why, "opening an AF_XDP socket") || l.Pin(make([]byte, 4096)) {
+		t.Fatalf("%t, %q", would, why)
+	}
+	// These have the numbers that were in use for a moment.
+	var others []*os.File
+	for range 4 {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		others = append(others, f)
+	}
+	if err := l.Close(); err != nil {
+		t.Error(err)
+	}
+	for _, f := range others {
+		if err := f.Close(); err != nil {
+			t.Errorf("a file of somebody else was closed: %v", err)
+		}
+	}
+}
